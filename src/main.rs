@@ -1,0 +1,3 @@
+//! The `tradebus` command.
+
+fn main() {}

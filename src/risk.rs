@@ -1,0 +1,1 @@
+//! Placeholder of this commit: the module follows in the next ones.

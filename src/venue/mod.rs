@@ -1,0 +1,4 @@
+//! How a venue speaks: pure text to model and back, no sockets, no files.
+
+pub mod recorded;
+pub mod synthetic;
