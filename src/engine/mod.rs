@@ -1,1 +1,4 @@
-//! Placeholder of this commit: the module follows in the next ones.
+//! What is decided: the single writer.
+
+pub mod kpi;
+pub mod settings;

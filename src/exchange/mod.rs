@@ -1,1 +1,3 @@
-//! Placeholder of this commit: the module follows in the next ones.
+//! How orders become fills: one exchange object for each strategy, behind one trait.
+
+pub mod paper;

@@ -1,1 +1,12 @@
-//! Placeholder of this commit: the module follows in the next ones.
+//! What things are: values only, made once and not changed in place. Imports nothing of ours.
+
+pub mod amount;
+pub mod ids;
+pub mod instrument;
+pub mod kpi;
+pub mod market;
+pub mod order;
+pub mod position;
+pub mod report;
+pub mod signal;
+pub mod time;

@@ -1,0 +1,66 @@
+//! What the engine is told at its start: values only, no files, hosts or passwords. `config.rs` makes it.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::exchange::paper::PaperSettings;
+use crate::model::amount::{Money, Ratio};
+use crate::model::ids::{StrategyId, StrategyType, Symbol, VenueId};
+use crate::model::instrument::Instrument;
+use crate::model::market::MarketKey;
+use crate::model::signal::Size;
+use crate::risk::Limits;
+
+/// Everything the engine goes by. Changing it needs a restart.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EngineSettings {
+    /// The markets, one for each feed and symbol.
+    pub markets: Vec<MarketSettings>,
+    /// The strategies, in the order of the configuration.
+    pub strategies: Vec<StrategySettings>,
+    /// Limits of a type of strategies.
+    pub type_limits: BTreeMap<StrategyType, Limits>,
+    /// Limits of the whole daemon.
+    pub limits: Limits,
+    /// The shortest time between two publications of a price or a state, in milliseconds.
+    pub price_interval_ms: i64,
+    /// The smallest change of a price that is published, in basis points of the last published one.
+    pub price_deadband_bps: Ratio,
+}
+
+/// One feed and symbol.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MarketSettings {
+    /// Feed and symbol.
+    pub key: MarketKey,
+    /// Tick, lot, minimum and contract value.
+    pub instrument: Instrument,
+    /// How long a price is good after the venue's last confirmation, in milliseconds.
+    pub price_stale_after_ms: i64,
+}
+
+/// One strategy.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StrategySettings {
+    /// Its id, the topic level it is addressed by.
+    pub id: StrategyId,
+    /// Its type.
+    pub kind: StrategyType,
+    /// The market of each of its symbols: one feed for all.
+    pub markets: BTreeMap<Symbol, MarketKey>,
+    /// Where its orders go: `paper`, or a venue with keys.
+    pub venue: VenueId,
+    /// Whether every tick of its symbols is published.
+    pub ticks: bool,
+    /// Paper money at the start, or the capital that sizes refer to.
+    pub balance: Money,
+    /// Size of a signal that names none.
+    pub default_size: Option<Size>,
+    /// Signals with a lower confidence are refused.
+    pub confidence_min: Option<Ratio>,
+    /// Its limits.
+    pub limits: Limits,
+    /// How its paper exchange fills.
+    pub paper: PaperSettings,
+}

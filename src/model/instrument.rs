@@ -1,0 +1,183 @@
+//! One tradable pair at one venue. The only place where contracts become base units and money, and where rounding to
+//! lot and tick happens.
+
+use rust_decimal::{Decimal, RoundingStrategy};
+use serde::{Deserialize, Serialize};
+
+use super::amount::{Money, Price, Quantity};
+use super::ids::Symbol;
+
+/// The smallest tick and lot that an instrument without settings of its own has: 0.00000001.
+pub const STEP_DEFAULT: Decimal = Decimal::from_parts(1, 0, 0, false, 8);
+
+/// What a venue says about a pair. Lot and minimum are in contracts, as venues give them; everything that leaves this
+/// type is in base units.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Instrument {
+    symbol: Symbol,
+    tick_size: Price,
+    lot_size: Quantity,
+    size_min: Quantity,
+    contract_value: Quantity,
+}
+
+impl Instrument {
+    /// An instrument from the venue's figures: tick in quote currency, lot and minimum in contracts, base units in a
+    /// contract.
+    ///
+    /// # Errors
+    /// Names the figure that is not above zero.
+    pub fn new(
+        symbol: Symbol,
+        tick_size: Price,
+        lot_size: Quantity,
+        size_min: Quantity,
+        contract_value: Quantity,
+    ) -> Result<Instrument, InstrumentError> {
+        let figures = [
+            ("tick_size", tick_size.value()),
+            ("lot_size", lot_size.value()),
+            ("size_min", size_min.value()),
+            ("contract_value", contract_value.value()),
+        ];
+        match figures.into_iter().find(|(_, value)| *value <= Decimal::ZERO) {
+            Some((field, value)) => Err(InstrumentError { symbol, field, value }),
+            None => Ok(Instrument { symbol, tick_size, lot_size, size_min, contract_value }),
+        }
+    }
+
+    /// The instrument of a recorded or synthetic market without settings: tick, lot and minimum 0.00000001, one base
+    /// unit in a contract.
+    pub fn plain(symbol: Symbol) -> Instrument {
+        Instrument {
+            symbol,
+            tick_size: Price::new(STEP_DEFAULT),
+            lot_size: Quantity::new(STEP_DEFAULT),
+            size_min: Quantity::new(STEP_DEFAULT),
+            contract_value: Quantity::new(Decimal::ONE),
+        }
+    }
+
+    /// The pair.
+    pub fn symbol(&self) -> Symbol {
+        self.symbol
+    }
+
+    /// The smallest step of a price.
+    pub fn tick_size(&self) -> Price {
+        self.tick_size
+    }
+
+    /// The smallest step of a quantity, in base units.
+    pub fn lot(&self) -> Quantity {
+        Quantity::new((self.lot_size.value() * self.contract_value.value()).normalize())
+    }
+
+    /// The smallest order, in base units.
+    pub fn quantity_min(&self) -> Quantity {
+        Quantity::new((self.size_min.value() * self.contract_value.value()).normalize())
+    }
+
+    /// Money that `quantity` (base units, signed) is worth at `price`, rounded like the ledger.
+    pub fn notional(&self, price: Price, quantity: Quantity) -> Money {
+        price.times(quantity)
+    }
+
+    /// The quantity rounded towards zero to whole lots, in base units.
+    pub fn round_quantity(&self, quantity: Quantity) -> Quantity {
+        let lot = self.lot().value();
+        // Values are bounded by 10^13 and lots by 10^-12, so the quotient stays within 25 digits.
+        Quantity::new(((quantity.value() / lot).trunc() * lot).normalize())
+    }
+
+    /// The base units that `money` buys at `price`, before rounding to the lot.
+    pub fn quantity_for(&self, money: Money, price: Price) -> Quantity {
+        assert!(price.is_positive(), "a size was computed from a price that is not positive");
+        Quantity::new(money.value().checked_div(price.value()).unwrap_or(Decimal::ZERO))
+    }
+
+    /// The price rounded to the nearest tick, half-even.
+    pub fn round_price(&self, price: Price) -> Price {
+        let tick = self.tick_size.value();
+        let steps = (price.value() / tick).round_dp_with_strategy(0, RoundingStrategy::MidpointNearestEven);
+        Price::new((steps * tick).normalize())
+    }
+
+    /// The price rounded to a tick on the side that is worse for the taker: up for a buy, down for a sell.
+    pub fn round_price_against(&self, price: Price, side: super::order::Side) -> Price {
+        let tick = self.tick_size.value();
+        let strategy = match side {
+            super::order::Side::Buy => RoundingStrategy::ToPositiveInfinity,
+            super::order::Side::Sell => RoundingStrategy::ToNegativeInfinity,
+        };
+        let rounded = (price.value() / tick).round_dp_with_strategy(0, strategy) * tick;
+        Price::new(rounded.max(tick).normalize())
+    }
+}
+
+/// A figure of an instrument that cannot be.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("instrument {symbol}: {field} is {value}, it must be above 0")]
+pub struct InstrumentError {
+    symbol: Symbol,
+    field: &'static str,
+    value: Decimal,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::amount::parse_decimal;
+    use crate::model::order::Side;
+
+    fn instrument() -> Instrument {
+        let d = |text| parse_decimal(text).unwrap();
+        Instrument::new(
+            Symbol::new("BTC-USDT").unwrap(),
+            Price::new(d("0.1")),
+            Quantity::new(d("0.1")),
+            Quantity::new(d("0.1")),
+            Quantity::new(d("0.001")),
+        )
+        .unwrap()
+    }
+
+    #[test]
+    fn contracts_become_base_units() {
+        assert_eq!(instrument().lot().to_string(), "0.0001");
+        assert_eq!(instrument().quantity_min().to_string(), "0.0001");
+    }
+
+    #[test]
+    fn sizes_round_down_and_prices_to_the_tick() {
+        let check = |quantity: &str, expected: &str| {
+            let rounded = instrument().round_quantity(Quantity::new(parse_decimal(quantity).unwrap()));
+            assert_eq!(rounded.to_string(), expected, "{quantity}");
+        };
+        check("0.00019", "0.0001");
+        check("-0.00019", "-0.0001");
+        check("0.00009", "0");
+        check("1", "1");
+        let price = |text| Price::new(parse_decimal(text).unwrap());
+        assert_eq!(instrument().round_price(price("100.05")).to_string(), "100");
+        assert_eq!(instrument().round_price(price("100.16")).to_string(), "100.2");
+        assert_eq!(instrument().round_price_against(price("100.11"), Side::Buy).to_string(), "100.2");
+        assert_eq!(instrument().round_price_against(price("100.19"), Side::Sell).to_string(), "100.1");
+        assert_eq!(instrument().round_price_against(price("0.01"), Side::Sell).to_string(), "0.1");
+    }
+
+    #[test]
+    fn zero_figures_are_named() {
+        let error = Instrument::new(
+            Symbol::new("BTC-USDT").unwrap(),
+            Price::ZERO,
+            Quantity::new(Decimal::ONE),
+            Quantity::new(Decimal::ONE),
+            Quantity::new(Decimal::ONE),
+        );
+        assert_eq!(
+            error.unwrap_err().to_string(),
+            "instrument BTC-USDT: tick_size is 0, it must be above 0"
+        );
+    }
+}

@@ -1,0 +1,199 @@
+//! Orders and their states.
+
+use serde::{Deserialize, Serialize};
+
+use super::amount::{Money, Price, Quantity};
+use super::ids::{ClientOrderId, SignalId, StrategyId, Symbol};
+use super::signal::Reason;
+use super::time::Timestamp;
+
+/// Buy or sell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Side {
+    /// Adds base units.
+    Buy,
+    /// Takes base units away.
+    Sell,
+}
+
+impl Side {
+    /// The side of a signed quantity; `Buy` for zero.
+    pub fn of(quantity: Quantity) -> Side {
+        if quantity.is_negative() { Side::Sell } else { Side::Buy }
+    }
+
+    /// The quantity with this side's sign: positive for a buy, negative for a sell.
+    pub fn signed(self, quantity: Quantity) -> Quantity {
+        match self {
+            Side::Buy => quantity.abs(),
+            Side::Sell => -quantity.abs(),
+        }
+    }
+
+    /// `buy` or `sell`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Side::Buy => "buy",
+            Side::Sell => "sell",
+        }
+    }
+}
+
+/// At which price an order may fill.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OrderType {
+    /// At the market, at once.
+    Market,
+    /// At this price or better; rests until it fills or is cancelled.
+    Limit {
+        /// The worst price that is accepted.
+        price: Price,
+    },
+}
+
+impl OrderType {
+    /// The limit price, if there is one.
+    pub fn price(self) -> Option<Price> {
+        match self {
+            OrderType::Market => None,
+            OrderType::Limit { price } => Some(price),
+        }
+    }
+
+    /// `market` or `limit`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            OrderType::Market => "market",
+            OrderType::Limit { .. } => "limit",
+        }
+    }
+}
+
+/// Where an order stands. An order leaves the table only in a final state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OrderStatus {
+    /// On disk and on its way; on paper: waiting for its latency or for a price that it may fill at.
+    Submitting,
+    /// Resting.
+    Working,
+    /// Resting with a part filled.
+    PartlyFilled,
+    /// A cancel is on its way.
+    Cancelling,
+    /// Filled completely. Final.
+    Filled,
+    /// Cancelled; what was filled before stays. Final.
+    Cancelled,
+    /// Refused by the exchange. Final.
+    Rejected,
+    /// Its time ran out. Final.
+    Expired,
+    /// The venue did not answer in time: it is looked up by its id, never sent again.
+    Unknown,
+}
+
+impl OrderStatus {
+    /// Whether nothing can happen to the order any more.
+    pub fn is_final(self) -> bool {
+        matches!(
+            self,
+            OrderStatus::Filled | OrderStatus::Cancelled | OrderStatus::Rejected | OrderStatus::Expired
+        )
+    }
+
+    /// The word on the bus.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            OrderStatus::Submitting => "submitting",
+            OrderStatus::Working => "working",
+            OrderStatus::PartlyFilled => "partly_filled",
+            OrderStatus::Cancelling => "cancelling",
+            OrderStatus::Filled => "filled",
+            OrderStatus::Cancelled => "cancelled",
+            OrderStatus::Rejected => "rejected",
+            OrderStatus::Expired => "expired",
+            OrderStatus::Unknown => "unknown",
+        }
+    }
+}
+
+/// Why an order ended otherwise than by filling.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OrderReason {
+    /// A refusal of the list in the signal contract.
+    Refused(Reason),
+    /// Cancelled because the daemon stopped while the order was in its paper latency.
+    Restart,
+    /// Cancelled because the level became stricter.
+    Level,
+    /// Cancelled because a signal wants to be flat.
+    Flat,
+    /// Cancelled because the paper account was liquidated.
+    Liquidation,
+}
+
+impl OrderReason {
+    /// The word on the bus.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            OrderReason::Refused(reason) => reason.as_str(),
+            OrderReason::Restart => "restart",
+            OrderReason::Level => "level",
+            OrderReason::Flat => "flat",
+            OrderReason::Liquidation => "liquidation",
+        }
+    }
+}
+
+/// An order as it stands. Quantities are base units and positive; the side says the direction.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Order {
+    /// Our id, on disk before the order leaves.
+    pub order_id: ClientOrderId,
+    /// The strategy that it belongs to.
+    pub strategy: StrategyId,
+    /// The pair.
+    pub symbol: Symbol,
+    /// The signal that caused it; `None` when a level or a liquidation did.
+    pub signal_id: Option<SignalId>,
+    /// Buy or sell.
+    pub side: Side,
+    /// Market or limit.
+    pub order_type: OrderType,
+    /// Base units that are wanted.
+    pub quantity: Quantity,
+    /// Base units that are filled; never above `quantity`.
+    pub filled_quantity: Quantity,
+    /// Sum of price x quantity of its fills, from which the average price is derived.
+    pub filled_notional: Money,
+    /// Whether it may only make the position smaller.
+    pub reduce_only: bool,
+    /// Where it stands.
+    pub status: OrderStatus,
+    /// Why it ended, if it did not fill.
+    pub reason: Option<OrderReason>,
+    /// When it was made.
+    pub created: Timestamp,
+    /// When it last changed.
+    pub time: Timestamp,
+}
+
+impl Order {
+    /// Base units that are still to be filled.
+    pub fn remaining(&self) -> Quantity {
+        self.quantity - self.filled_quantity
+    }
+
+    /// What is still to be filled, with the side's sign.
+    pub fn remaining_signed(&self) -> Quantity {
+        self.side.signed(self.remaining())
+    }
+
+    /// The mean price of its fills, unrounded; `None` before the first.
+    pub fn average_price(&self) -> Option<Price> {
+        if self.filled_quantity.is_zero() {
+            return None;
+        }
+        self.filled_notional.value().checked_div(self.filled_quantity.value()).map(Price::new)
+    }
+}
