@@ -1,8 +1,14 @@
-//! What is allowed.
+//! What is allowed: limits, and the proof that an order was held against them.
+//!
+//! [`RiskApproved`] can be built only here, and an exchange takes nothing else, so an unchecked order cannot be sent.
+//! State that a check needs, such as the present exposure, is passed in as values. An order that only reduces is never
+//! refused.
 
 use serde::{Deserialize, Serialize};
 
 use crate::model::amount::{Money, Ratio};
+use crate::model::order::Order;
+use crate::model::signal::{Reason, Refusal};
 
 /// Limits of a strategy, a type, or the whole daemon. `None` means no limit.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,4 +37,155 @@ pub enum OnDrawdown {
     Flatten,
     /// Only reductions.
     Reduce,
+}
+
+/// An order that may be given to an exchange. Only this module makes one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RiskApproved(Order);
+
+impl RiskApproved {
+    /// The order.
+    pub fn order(&self) -> &Order {
+        &self.0
+    }
+}
+
+/// An entry, as the checks see it.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry {
+    /// Notional of the part that opens, in quote currency.
+    pub notional: Money,
+    /// Equity of the strategy before the order.
+    pub equity: Money,
+    /// Sum of |quantity x mark| of the strategy after the order, working entries counted.
+    pub exposure: Money,
+    /// Leverage of the account: exposure may reach equity x leverage.
+    pub leverage: Ratio,
+}
+
+/// A scope whose limits an entry must respect, with its figures after the order.
+#[derive(Clone, Debug)]
+pub struct ScopeCheck<'a> {
+    /// How the scope is called in a refusal: `strategy tv1`, `type aibot`, `daemon`.
+    pub name: String,
+    /// Its limits.
+    pub limits: &'a Limits,
+    /// Its equity.
+    pub equity: Money,
+    /// Its exposure after the order, working entries counted.
+    pub exposure: Money,
+    /// Its entries of the last 60 seconds, this one included.
+    pub entries_per_minute: u32,
+}
+
+/// Approves an order that only makes a position smaller.
+///
+/// # Panics
+/// When the order is not marked as reduce-only: the caller mistook an entry for an exit.
+pub fn approve_reduction(order: Order) -> RiskApproved {
+    assert!(order.reduce_only, "an order that is not reduce-only was approved as a reduction");
+    RiskApproved(order)
+}
+
+/// Approves an order that opens or enlarges a position, or says which limit it breaks.
+///
+/// # Errors
+/// `insufficient_balance` for the account's margin, `rate_limited` for entries per minute, `limit_exceeded` for the
+/// rest; the detail names scope, value and limit.
+pub fn approve_entry(order: Order, entry: &Entry, scopes: &[ScopeCheck<'_>]) -> Result<RiskApproved, Refusal> {
+    for scope in scopes {
+        check_scope(entry, scope)?;
+    }
+    let margin_max = entry.equity.times(entry.leverage);
+    if entry.exposure > margin_max {
+        let detail = format!(
+            "exposure of {} after the order is above equity {} x leverage {} = {margin_max}",
+            entry.exposure, entry.equity, entry.leverage
+        );
+        return Err(Refusal::new(Reason::InsufficientBalance, detail));
+    }
+    Ok(RiskApproved(order))
+}
+
+fn check_scope(entry: &Entry, scope: &ScopeCheck<'_>) -> Result<(), Refusal> {
+    let over = |key: &str, value: String, limit: String| {
+        let detail = format!("{}: {key} is {limit}, the order would make it {value}", scope.name);
+        Err(Refusal::new(Reason::LimitExceeded, detail))
+    };
+    if let Some(limit) = scope.limits.orders_per_minute_max
+        && scope.entries_per_minute > limit
+    {
+        let detail = format!("{}: orders_per_minute_max is {limit}", scope.name);
+        return Err(Refusal::new(Reason::RateLimited, detail));
+    }
+    if let Some(limit) = scope.limits.order_notional_max
+        && entry.notional > limit
+    {
+        return over("order_notional_max", entry.notional.to_string(), limit.to_string());
+    }
+    if let Some(limit) = scope.limits.position_notional_max
+        && scope.exposure > limit
+    {
+        return over("position_notional_max", scope.exposure.to_string(), limit.to_string());
+    }
+    if let Some(limit) = scope.limits.leverage_max
+        && scope.exposure > scope.equity.times(limit)
+    {
+        let value = format!("{} / equity {}", scope.exposure, scope.equity);
+        return over("leverage_max", value, limit.to_string());
+    }
+    Ok(())
+}
+
+/// Which latch a loss trips.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trip {
+    /// `daily_loss_max` was reached.
+    DailyLoss,
+    /// `drawdown_max_pct` was reached.
+    Drawdown(OnDrawdown),
+}
+
+/// The latches that these figures trip, the day's first.
+///
+/// `peak` and `day_start` are equities; a loss equal to its limit trips.
+pub fn trips(limits: &Limits, equity: Money, peak: Money, day_start: Money) -> impl Iterator<Item = Trip> {
+    let daily = limits.daily_loss_max.filter(|limit| day_start - equity >= *limit).map(|_| Trip::DailyLoss);
+    let drawdown = limits
+        .drawdown_max_pct
+        .filter(|limit| peak.is_positive() && (peak - equity).value() * hundred() >= limit.value() * peak.value())
+        .map(|_| Trip::Drawdown(limits.on_drawdown));
+    daily.into_iter().chain(drawdown)
+}
+
+fn hundred() -> rust_decimal::Decimal {
+    rust_decimal::Decimal::ONE_HUNDRED
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::amount::parse_decimal;
+
+    fn money(text: &str) -> Money {
+        Money::new(parse_decimal(text).unwrap())
+    }
+
+    #[test]
+    fn losses_trip_at_their_limit() {
+        let limits = Limits {
+            daily_loss_max: Some(money("50")),
+            drawdown_max_pct: Some(Ratio::new(parse_decimal("10").unwrap())),
+            ..Limits::default()
+        };
+        let check = |equity: &str, peak: &str, day_start: &str, expected: &[Trip]| {
+            let tripped: Vec<Trip> = trips(&limits, money(equity), money(peak), money(day_start)).collect();
+            assert_eq!(tripped, expected, "{equity}");
+        };
+        check("960", "1000", "1000", &[]);
+        check("950", "1000", "1000", &[Trip::DailyLoss]);
+        check("900", "1000", "900", &[Trip::Drawdown(OnDrawdown::Flatten)]);
+        check("900", "1000", "950", &[Trip::DailyLoss, Trip::Drawdown(OnDrawdown::Flatten)]);
+        check("-1", "0", "0", &[]);
+    }
 }

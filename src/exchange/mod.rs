@@ -1,3 +1,82 @@
 //! How orders become fills: one exchange object for each strategy, behind one trait.
+//!
+//! An exchange never sees an order that [`crate::risk`] did not approve, never reads a clock, and answers only through
+//! reports. It knows neither strategies nor ledgers.
 
+pub mod matching;
 pub mod paper;
+
+use crate::model::amount::{Price, Quantity};
+use crate::model::ids::{ClientOrderId, Symbol};
+use crate::model::instrument::Instrument;
+use crate::model::market::PriceUpdate;
+use crate::model::order::{Order, OrderReason};
+use crate::model::report::ExecutionReport;
+use crate::model::time::Timestamp;
+use crate::risk::RiskApproved;
+
+/// What an exchange may know of a market at the moment it acts.
+#[derive(Clone, Copy, Debug)]
+pub struct MarketView<'a> {
+    /// Rounding and sizes.
+    pub instrument: &'a Instrument,
+    /// The latest trade or candle close.
+    pub last: Option<Price>,
+    /// Best bid, when it is known and fresh.
+    pub bid: Option<Price>,
+    /// Best ask, when it is known and fresh.
+    pub ask: Option<Price>,
+    /// How many updates with a price the market has seen; tells a new price from the one before.
+    pub updates: u64,
+    /// Whether the latest price is a candle's close, which nothing may fill at.
+    pub from_candle: bool,
+}
+
+/// What fills a strategy's orders.
+pub trait Exchange: std::fmt::Debug + Send {
+    /// Takes an order. Its reports may come at once or from a later call.
+    fn submit(
+        &mut self,
+        at: Timestamp,
+        order: RiskApproved,
+        market: &MarketView<'_>,
+        reports: &mut Vec<ExecutionReport>,
+    );
+
+    /// Takes an order back; silent when the order is not there.
+    fn cancel(&mut self, order_id: ClientOrderId, reason: OrderReason, reports: &mut Vec<ExecutionReport>);
+
+    /// Sees a price of a symbol that it may have orders on.
+    fn on_price(
+        &mut self,
+        at: Timestamp,
+        symbol: Symbol,
+        update: &PriceUpdate,
+        market: &MarketView<'_>,
+        reports: &mut Vec<ExecutionReport>,
+    );
+
+    /// Acts on what is due at or before `at` for one symbol.
+    fn on_wakeup(
+        &mut self,
+        at: Timestamp,
+        symbol: Symbol,
+        market: &MarketView<'_>,
+        reports: &mut Vec<ExecutionReport>,
+    );
+
+    /// When, and for which symbol, it wants to be woken next.
+    fn next_wakeup(&self) -> Option<(Timestamp, Symbol)>;
+
+    /// Takes back a resting order after a restart.
+    fn restore(&mut self, order: &Order);
+}
+
+/// Base units that are available at a price, for one fill.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Available {
+    /// The price that the market shows.
+    pub price: Price,
+    /// Base units at it; `None` when the market does not tell.
+    pub quantity: Option<Quantity>,
+}

@@ -1,8 +1,22 @@
-//! The paper exchange.
+//! The paper exchange: fills like a venue that is never on your side.
+//!
+//! Market orders fill completely at the latest price of the other side; resting orders only when the market trades
+//! through them, and what one print or one level offers is consumed once. Known limits: no queue position, no market
+//! impact, no partial fill of a market order, no order book beyond the best level.
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::amount::Ratio;
+use super::matching::{taker_price, traded_through, within_limit};
+use super::{Exchange, MarketView};
+use crate::model::amount::{Price, Quantity, Ratio};
+use crate::model::ids::{ClientOrderId, Symbol};
+use crate::model::market::PriceUpdate;
+use crate::model::order::{Order, OrderReason, OrderType, Side};
+use crate::model::report::{ExecutionReport, Liquidity};
+use crate::model::time::Timestamp;
+use crate::risk::RiskApproved;
 
 /// How a paper exchange fills.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,4 +31,230 @@ pub struct PaperSettings {
     pub latency_ms: i64,
     /// Notional may reach equity x leverage.
     pub leverage: Ratio,
+}
+
+/// A simulated venue for one strategy.
+#[derive(Debug)]
+pub struct PaperExchange {
+    settings: PaperSettings,
+    /// On their way, in order of arrival; also market orders that wait for a price they may fill at.
+    pending: Vec<Pending>,
+    /// Resting, in order of arrival.
+    resting: Vec<PaperOrder>,
+    /// What our fills took from the best level of a side, so that a repeated quote offers it only once.
+    consumed: BTreeMap<(Symbol, Side), (Price, Quantity)>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct PaperOrder {
+    order_id: ClientOrderId,
+    symbol: Symbol,
+    side: Side,
+    order_type: OrderType,
+    remaining: Quantity,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Pending {
+    order: PaperOrder,
+    /// When it arrives; `Timestamp::MIN` once it did and only waits for a price.
+    due: Timestamp,
+    /// It fills only after the market has seen more updates than this.
+    updates_min: u64,
+}
+
+impl PaperExchange {
+    /// An exchange without orders.
+    pub fn new(settings: PaperSettings) -> PaperExchange {
+        PaperExchange { settings, pending: Vec::new(), resting: Vec::new(), consumed: BTreeMap::new() }
+    }
+
+    /// Lets an order arrive: fills it, rests it, or leaves it waiting (`false`) for a price that it may fill at.
+    fn arrive(
+        &mut self,
+        pending: &Pending,
+        market: &MarketView<'_>,
+        reports: &mut Vec<ExecutionReport>,
+    ) -> bool {
+        let order = pending.order;
+        let fillable = market.updates > pending.updates_min;
+        let price = taker_price(order.side, market, self.settings.slippage_bps).filter(|_| fillable);
+        match (order.order_type, price) {
+            (OrderType::Market, None) => return false,
+            (OrderType::Market, Some(price)) => {
+                reports.push(self.fill(&order, price, order.remaining, Liquidity::Taker));
+            }
+            (OrderType::Limit { price: limit }, Some(price)) if within_limit(order.side, limit, price) => {
+                reports.push(self.fill(&order, price, order.remaining, Liquidity::Taker));
+            }
+            (OrderType::Limit { .. }, _) => {
+                self.resting.push(order);
+                reports.push(ExecutionReport::Working { order_id: order.order_id });
+            }
+        }
+        true
+    }
+
+    fn fill(&self, order: &PaperOrder, price: Price, quantity: Quantity, liquidity: Liquidity) -> ExecutionReport {
+        let ratio = match liquidity {
+            Liquidity::Taker => self.settings.fee_taker_ratio,
+            Liquidity::Maker => self.settings.fee_maker_ratio,
+        };
+        let fee = price.times(quantity).times(ratio);
+        ExecutionReport::Filled { order_id: order.order_id, price, quantity, fee, liquidity }
+    }
+
+    fn arrivals(
+        &mut self,
+        at: Timestamp,
+        symbol: Symbol,
+        market: &MarketView<'_>,
+        reports: &mut Vec<ExecutionReport>,
+    ) {
+        let mut index = 0;
+        while index < self.pending.len() {
+            let pending = self.pending[index];
+            let due = pending.order.symbol == symbol && pending.due <= at;
+            if due && self.arrive(&pending, market, reports) {
+                self.pending.remove(index);
+            } else {
+                index += 1;
+            }
+        }
+    }
+
+    /// Fills resting orders that the update traded through, best price first, then by arrival.
+    fn match_resting(
+        &mut self,
+        symbol: Symbol,
+        update: &PriceUpdate,
+        market: &MarketView<'_>,
+        reports: &mut Vec<ExecutionReport>,
+    ) {
+        let mut candidates: Vec<(usize, Price, super::Available)> = Vec::new();
+        for (index, order) in self.resting.iter().enumerate() {
+            let limit = order.order_type.price().filter(|_| order.symbol == symbol);
+            let offer = limit.and_then(|limit| Some((limit, traded_through(order.side, limit, update)?)));
+            if let Some((limit, available)) = offer {
+                candidates.push((index, limit, available));
+            }
+        }
+        candidates.sort_by(|a, b| match self.resting[a.0].side {
+            Side::Buy => b.1.cmp(&a.1),
+            Side::Sell => a.1.cmp(&b.1),
+        });
+        let is_quote = matches!(update, PriceUpdate::Quote { .. });
+        let mut taken = Quantity::ZERO;
+        for (index, limit, available) in candidates {
+            let mut order = self.resting[index];
+            let before = if is_quote { self.taken_from_level(&order, available.price) } else { taken };
+            let offered = available.quantity.map_or(order.remaining, |quantity| quantity - before);
+            let quantity = market.instrument.round_quantity(order.remaining.min(offered));
+            if !quantity.is_positive() {
+                continue;
+            }
+            reports.push(self.fill(&order, limit, quantity, Liquidity::Maker));
+            order.remaining -= quantity;
+            self.resting[index] = order;
+            taken += quantity;
+            if is_quote {
+                self.consumed.insert((symbol, order.side), (available.price, before + quantity));
+            }
+        }
+        self.resting.retain(|order| order.remaining.is_positive());
+    }
+
+    fn taken_from_level(&self, order: &PaperOrder, price: Price) -> Quantity {
+        match self.consumed.get(&(order.symbol, order.side)) {
+            Some((level, taken)) if *level == price => *taken,
+            _ => Quantity::ZERO,
+        }
+    }
+}
+
+impl Exchange for PaperExchange {
+    fn submit(
+        &mut self,
+        at: Timestamp,
+        order: RiskApproved,
+        market: &MarketView<'_>,
+        reports: &mut Vec<ExecutionReport>,
+    ) {
+        let order = order.order();
+        let mut pending = Pending {
+            order: PaperOrder::of(order),
+            due: at.plus_ms(self.settings.latency_ms),
+            updates_min: if market.from_candle { market.updates } else { 0 },
+        };
+        if self.settings.latency_ms == 0 {
+            if self.arrive(&pending, market, reports) {
+                return;
+            }
+            pending.due = Timestamp::MIN;
+        }
+        self.pending.push(pending);
+    }
+
+    fn cancel(&mut self, order_id: ClientOrderId, reason: OrderReason, reports: &mut Vec<ExecutionReport>) {
+        let before = self.pending.len() + self.resting.len();
+        self.pending.retain(|pending| pending.order.order_id != order_id);
+        self.resting.retain(|order| order.order_id != order_id);
+        if self.pending.len() + self.resting.len() < before {
+            reports.push(ExecutionReport::Cancelled { order_id, reason });
+        }
+    }
+
+    fn on_price(
+        &mut self,
+        at: Timestamp,
+        symbol: Symbol,
+        update: &PriceUpdate,
+        market: &MarketView<'_>,
+        reports: &mut Vec<ExecutionReport>,
+    ) {
+        // The market moves first: what rests sees the update before what arrives only now.
+        if !self.resting.is_empty() {
+            self.match_resting(symbol, update, market, reports);
+        }
+        if !self.pending.is_empty() {
+            self.arrivals(at, symbol, market, reports);
+        }
+    }
+
+    fn on_wakeup(
+        &mut self,
+        at: Timestamp,
+        symbol: Symbol,
+        market: &MarketView<'_>,
+        reports: &mut Vec<ExecutionReport>,
+    ) {
+        self.arrivals(at, symbol, market, reports);
+        // What is due but must wait for a price asks for no further wakeup: the price itself is one.
+        for pending in &mut self.pending {
+            if pending.order.symbol == symbol && pending.due <= at {
+                pending.due = Timestamp::MIN;
+            }
+        }
+    }
+
+    fn next_wakeup(&self) -> Option<(Timestamp, Symbol)> {
+        let waiting = self.pending.iter().filter(|pending| pending.due != Timestamp::MIN);
+        waiting.map(|pending| (pending.due, pending.order.symbol)).min()
+    }
+
+    fn restore(&mut self, order: &Order) {
+        self.resting.push(PaperOrder::of(order));
+    }
+}
+
+impl PaperOrder {
+    fn of(order: &Order) -> PaperOrder {
+        PaperOrder {
+            order_id: order.order_id,
+            symbol: order.symbol,
+            side: order.side,
+            order_type: order.order_type,
+            remaining: order.remaining(),
+        }
+    }
 }

@@ -130,6 +130,8 @@ pub enum OrderReason {
     Flat,
     /// Cancelled because the paper account was liquidated.
     Liquidation,
+    /// Cancelled because it could only reduce, and there is less left to reduce.
+    ReduceOnly,
 }
 
 impl OrderReason {
@@ -141,6 +143,7 @@ impl OrderReason {
             OrderReason::Level => "level",
             OrderReason::Flat => "flat",
             OrderReason::Liquidation => "liquidation",
+            OrderReason::ReduceOnly => "reduce_only",
         }
     }
 }

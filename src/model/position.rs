@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::amount::{Money, Price, Quantity};
 use super::ids::{ClientOrderId, Symbol};
 use super::order::Side;
-use super::report::FillEvent;
+use super::report::{Fill, FillEvent};
 use super::time::Timestamp;
 
 /// An open position in base units; negative is short. One that is flat is not kept.
@@ -56,6 +56,21 @@ pub struct Execution {
     pub order_id: ClientOrderId,
     /// When.
     pub time: Timestamp,
+}
+
+impl Execution {
+    /// The execution behind a fill.
+    pub fn of(fill: &Fill) -> Execution {
+        Execution {
+            symbol: fill.symbol,
+            side: fill.side,
+            quantity: fill.quantity,
+            price: fill.price,
+            fee: fill.fee,
+            order_id: fill.order_id,
+            time: fill.time,
+        }
+    }
 }
 
 /// What an execution did.

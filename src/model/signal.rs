@@ -256,6 +256,8 @@ pub struct SignalResult {
     pub id: Option<SignalId>,
     /// How it ended.
     pub outcome: Outcome,
+    /// What is worth knowing though nothing was refused, such as a flip that only closed.
+    pub note: Option<String>,
     /// The orders that it caused.
     pub orders: Vec<ClientOrderId>,
     /// Whether this is the answer of an earlier delivery.

@@ -1,0 +1,401 @@
+//! The registry of exchanges: one object for each strategy, and the only way to it.
+//!
+//! All orders and reports pass through here, every report becomes records, and every strategy's money is known here:
+//! by strategy, by type and in total. Valuation and latches are in `guard.rs`, publication in `publication.rs`.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use super::desk::Desk;
+use super::order_manager::{OrderDraft, order_id, records_of};
+use super::portfolio::Book;
+use super::price_module::PriceModule;
+use super::record::{Record, Scope};
+use super::settings::{EngineSettings, StrategySettings};
+use super::state::State;
+use crate::exchange::Exchange;
+use crate::exchange::paper::PaperExchange;
+use crate::model::amount::{Money, Quantity};
+use crate::model::ids::{StrategyId, StrategyType, Symbol};
+use crate::model::market::{MarketKey, PriceUpdate};
+use crate::model::order::{Order, OrderReason, OrderStatus, OrderType};
+use crate::model::report::ExecutionReport;
+use crate::model::signal::Refusal;
+use crate::model::time::Timestamp;
+use crate::risk::{Entry, Limits, RiskApproved, ScopeCheck, approve_entry, approve_reduction};
+
+/// The window of `orders_per_minute_max`, in milliseconds.
+const MINUTE_MS: i64 = 60_000;
+
+/// All exchanges and the money behind them.
+#[derive(Debug)]
+pub struct ExchangeControl {
+    pub(super) accounts: Vec<Account>,
+    pub(super) scopes: Vec<ScopeEntry>,
+    pub(super) index: BTreeMap<StrategyId, usize>,
+    pub(super) interval_ms: i64,
+    pub(super) peaks_journalled: Timestamp,
+    pub(super) flattening: bool,
+    reports: Vec<ExecutionReport>,
+}
+
+/// One strategy's exchange and money.
+#[derive(Debug)]
+pub struct Account {
+    pub(super) settings: StrategySettings,
+    exchange: Box<dyn Exchange>,
+    pub(super) book: Book,
+    pub(super) entries: VecDeque<Timestamp>,
+    pub(super) dirty: Dirty,
+    pub(super) published_at: Option<Timestamp>,
+    pub(super) positions_dirty: BTreeSet<Symbol>,
+}
+
+/// The figures of a type or of all strategies.
+#[derive(Debug)]
+pub struct ScopeEntry {
+    pub(super) scope: Scope,
+    pub(super) members: Vec<usize>,
+    pub(super) limits: Limits,
+    pub(super) equity: Money,
+    pub(super) peak: Money,
+    pub(super) day_start: Money,
+    pub(super) dirty: Dirty,
+    pub(super) published_at: Option<Timestamp>,
+}
+
+/// Whether something waits to be published.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Dirty {
+    /// Nothing new.
+    #[default]
+    No,
+    /// When the interval allows.
+    Throttled,
+    /// With this event.
+    Now,
+}
+
+impl ExchangeControl {
+    /// Opens an exchange for each strategy of the settings and takes its resting orders back.
+    pub fn new(settings: &EngineSettings, state: &State, prices: &mut PriceModule) -> ExchangeControl {
+        let mut control = ExchangeControl {
+            accounts: Vec::new(),
+            scopes: Vec::new(),
+            index: BTreeMap::new(),
+            interval_ms: settings.price_interval_ms,
+            peaks_journalled: Timestamp::MIN,
+            flattening: true,
+            reports: Vec::new(),
+        };
+        let mut types: BTreeMap<StrategyType, Vec<usize>> = BTreeMap::new();
+        for (index, strategy) in settings.strategies.iter().enumerate() {
+            let mut exchange: Box<dyn Exchange> = Box::new(PaperExchange::new(strategy.paper.clone()));
+            for order in state.orders.values().filter(|order| is_resting(order, strategy)) {
+                exchange.restore(order);
+            }
+            for key in strategy.markets.values() {
+                prices.listen(*key, index, strategy.ticks);
+            }
+            types.entry(strategy.kind).or_default().push(index);
+            control.index.insert(strategy.id, index);
+            control.accounts.push(Account::new(strategy.clone(), exchange));
+        }
+        for (kind, members) in types {
+            let limits = settings.type_limits.get(&kind).cloned().unwrap_or_default();
+            control.scopes.push(ScopeEntry::new(Scope::Type(kind), members, limits));
+        }
+        let all = (0..control.accounts.len()).collect();
+        control.scopes.push(ScopeEntry::new(Scope::Portfolio, all, settings.limits.clone()));
+        control
+    }
+
+    /// The account of a strategy, if it is configured.
+    pub fn account_of(&self, strategy: StrategyId) -> Option<usize> {
+        self.index.get(&strategy).copied()
+    }
+
+    /// The accounts, in the order of the settings.
+    pub fn accounts(&self) -> &[Account] {
+        &self.accounts
+    }
+
+    /// Takes a price to the exchanges of the strategies that listen, and values their positions.
+    pub fn on_price(&mut self, desk: &mut Desk<'_>, market: usize, update: &PriceUpdate) {
+        let prices = desk.prices;
+        let market = &prices.markets()[market];
+        let (key, mark, view) = (market.key(), market.mark(), market.view(desk.at));
+        for &index in market.listeners() {
+            let mut reports = std::mem::take(&mut self.reports);
+            self.accounts[index].exchange.on_price(desk.at, key.symbol, update, &view, &mut reports);
+            self.settle(desk, index, &mut reports);
+            self.reports = reports;
+            if let Some(mark) = mark {
+                self.value(index, key, mark);
+            }
+        }
+    }
+
+    /// When an exchange wants to be woken next.
+    pub fn next_wakeup(&self) -> Option<Timestamp> {
+        self.accounts.iter().filter_map(|account| account.exchange.next_wakeup()).map(|(due, _)| due).min()
+    }
+
+    /// Wakes the exchanges whose time has come.
+    pub fn on_wakeup(&mut self, desk: &mut Desk<'_>) {
+        for index in 0..self.accounts.len() {
+            while let Some((due, symbol)) = self.accounts[index].exchange.next_wakeup() {
+                let market = self.market_of(index, symbol).and_then(|key| desk.prices.get(key));
+                let Some(market) = market.filter(|_| due <= desk.at) else { break };
+                let mut reports = std::mem::take(&mut self.reports);
+                let view = market.view(desk.at);
+                self.accounts[index].exchange.on_wakeup(desk.at, symbol, &view, &mut reports);
+                self.settle(desk, index, &mut reports);
+                self.reports = reports;
+            }
+        }
+    }
+
+    /// Journals an order and hands it to the strategy's exchange.
+    pub fn submit(&mut self, desk: &mut Desk<'_>, index: usize, approved: RiskApproved) {
+        let order = approved.order().clone();
+        assert_eq!(order.strategy, self.accounts[index].settings.id, "an order went to another's exchange");
+        let key = self.market_of(index, order.symbol);
+        let market = key.and_then(|key| desk.prices.get(key)).expect("an order names a configured market");
+        let view = market.view(desk.at);
+        if !order.reduce_only {
+            self.accounts[index].entries.push_back(desk.at);
+        }
+        desk.record(Record::Order(order));
+        let mut reports = std::mem::take(&mut self.reports);
+        self.accounts[index].exchange.submit(desk.at, approved, &view, &mut reports);
+        self.settle(desk, index, &mut reports);
+        self.reports = reports;
+    }
+
+    /// Takes back the working orders of a strategy that `which` names.
+    pub fn cancel_orders(
+        &mut self,
+        desk: &mut Desk<'_>,
+        index: usize,
+        reason: OrderReason,
+        which: impl Fn(&Order) -> bool,
+    ) {
+        let ids = self.open_orders(desk.state(), index).filter(|order| which(order)).map(|o| o.order_id);
+        let ids: Vec<_> = ids.collect();
+        let mut reports = std::mem::take(&mut self.reports);
+        for order_id in ids {
+            self.accounts[index].exchange.cancel(order_id, reason, &mut reports);
+        }
+        self.settle(desk, index, &mut reports);
+        self.reports = reports;
+    }
+
+    /// Sends what is missing to close every position of a strategy at the market. `cause` makes the order ids.
+    pub fn close_positions(&mut self, desk: &mut Desk<'_>, index: usize, cause: &str) {
+        let strategy = self.accounts[index].settings.id;
+        let positions: Vec<(Symbol, Quantity)> =
+            desk.state().strategies[&strategy].positions.values().map(|p| (p.symbol, p.quantity)).collect();
+        for (symbol, quantity) in positions {
+            let missing = quantity.abs() - self.working_exits(desk.state(), index, symbol, quantity);
+            if !missing.is_positive() || self.market_of(index, symbol).is_none() {
+                continue;
+            }
+            let draft = OrderDraft {
+                strategy,
+                symbol,
+                signal_id: None,
+                quantity_signed: if quantity.is_negative() { missing } else { -missing },
+                order_type: OrderType::Market,
+                reduce_only: true,
+            };
+            let store = desk.state().store_id.expect("the store has an id since its first record");
+            let id = order_id(store, strategy, cause, desk.at, symbol.as_str());
+            let approved = approve_reduction(draft.order(id, desk.at));
+            self.submit(desk, index, approved);
+        }
+    }
+
+    /// Holds an entry against the account's margin and every limit.
+    ///
+    /// # Errors
+    /// The limit that it breaks.
+    pub fn approve(
+        &mut self,
+        desk: &Desk<'_>,
+        index: usize,
+        order: Order,
+        opened: Money,
+        flips: bool,
+    ) -> Result<RiskApproved, Refusal> {
+        self.forget_entries(desk.at);
+        let key = self.market_of(index, order.symbol).expect("the symbol was checked before");
+        let account = &self.accounts[index];
+        let closed = match account.book.holding(key) {
+            Some(holding) if flips => {
+                holding.mark.map_or(holding.cost, |mark| mark.times(holding.quantity)).abs()
+            }
+            _ => Money::ZERO,
+        };
+        let added = opened - closed;
+        let kind = account.settings.kind;
+        let mut checks = vec![ScopeCheck {
+            name: format!("strategy {}", account.settings.id),
+            limits: &account.settings.limits,
+            equity: account.book.equity(),
+            exposure: self.exposure(desk, &[index]) + added,
+            entries_per_minute: account.entries.len() as u32 + 1,
+        }];
+        for scope in self.scopes.iter().filter(|scope| scope.members.contains(&index)) {
+            checks.push(ScopeCheck {
+                name: if scope.scope == Scope::Portfolio { "daemon".into() } else { format!("type {kind}") },
+                limits: &scope.limits,
+                equity: scope.equity,
+                exposure: self.exposure(desk, &scope.members) + added,
+                entries_per_minute: 1
+                    + scope.members.iter().map(|i| self.accounts[*i].entries.len() as u32).sum::<u32>(),
+            });
+        }
+        let entry = Entry {
+            notional: opened,
+            equity: account.book.equity(),
+            exposure: checks[0].exposure,
+            leverage: account.settings.paper.leverage,
+        };
+        approve_entry(order, &entry, &checks)
+    }
+
+    /// The market in which a strategy trades a symbol.
+    pub fn market_of(&self, index: usize, symbol: Symbol) -> Option<MarketKey> {
+        self.accounts[index].settings.markets.get(&symbol).copied()
+    }
+
+    /// The orders of a strategy that are not final.
+    pub fn open_orders<'s>(&self, state: &'s State, index: usize) -> impl Iterator<Item = &'s Order> + use<'s> {
+        let strategy = self.accounts[index].settings.id;
+        state.orders.values().filter(move |order| order.strategy == strategy)
+    }
+
+    /// Base units, without sign, that working orders would still take off a position.
+    pub fn working_exits(&self, state: &State, index: usize, symbol: Symbol, position: Quantity) -> Quantity {
+        let exits = self.open_orders(state, index).filter(|order| {
+            order.symbol == symbol && order.remaining_signed().is_negative() != position.is_negative()
+        });
+        exits.map(|order| order.remaining()).sum()
+    }
+
+    /// Exposure of accounts: positions at the mark and what working entries would add.
+    fn exposure(&self, desk: &Desk<'_>, members: &[usize]) -> Money {
+        let of = |index: usize| {
+            let orders = self.open_orders(desk.state(), index).filter(|order| !order.reduce_only);
+            let working: Money = orders.map(|order| self.working_notional(desk, index, order)).sum();
+            self.accounts[index].book.exposure() + working
+        };
+        members.iter().map(|index| of(*index)).sum()
+    }
+
+    fn working_notional(&self, desk: &Desk<'_>, index: usize, order: &Order) -> Money {
+        let market = self.market_of(index, order.symbol).and_then(|key| desk.prices.get(key));
+        let price = order.order_type.price().or_else(|| market.and_then(|market| market.mark()));
+        price.map_or(Money::ZERO, |price| price.times(order.remaining()))
+    }
+
+    fn forget_entries(&mut self, at: Timestamp) {
+        for account in &mut self.accounts {
+            while account.entries.front().is_some_and(|time| at.since_ms(*time) >= MINUTE_MS) {
+                account.entries.pop_front();
+            }
+        }
+    }
+
+    /// Turns reports into records, values the books anew, and takes back what can no longer reduce.
+    fn settle(&mut self, desk: &mut Desk<'_>, index: usize, reports: &mut Vec<ExecutionReport>) {
+        let mut next = 0;
+        while next < reports.len() {
+            let records = records_of(desk.state(), desk.at, &reports[next]);
+            next += 1;
+            let fill = records.iter().find_map(|record| match record {
+                Record::Fill(fill) => Some(fill.symbol),
+                _ => None,
+            });
+            let closed = records.iter().any(|record| matches!(record, Record::Trade(_)));
+            records.into_iter().for_each(|record| desk.record(record));
+            if let Some(symbol) = fill {
+                self.after_fill(desk, index, symbol, closed);
+                self.cancel_excess(desk, index, symbol, reports);
+            }
+        }
+        reports.clear();
+    }
+
+    /// Cancels the newest reduce-only orders of a symbol that would do more than close its position.
+    fn cancel_excess(
+        &mut self,
+        desk: &Desk<'_>,
+        index: usize,
+        symbol: Symbol,
+        reports: &mut Vec<ExecutionReport>,
+    ) {
+        let strategy = &desk.state().strategies[&self.accounts[index].settings.id];
+        let position = strategy.positions.get(&symbol).map_or(Quantity::ZERO, |p| p.quantity);
+        let mut exits: Vec<&Order> = self
+            .open_orders(desk.state(), index)
+            .filter(|order| order.symbol == symbol && order.reduce_only)
+            .collect();
+        exits.sort_by_key(|order| (order.created, order.order_id));
+        let mut left = position.abs();
+        for order in exits {
+            let opposes = order.remaining_signed().is_negative() != position.is_negative();
+            if opposes && order.remaining() <= left {
+                left -= order.remaining();
+            } else {
+                self.accounts[index].exchange.cancel(order.order_id, OrderReason::ReduceOnly, reports);
+            }
+        }
+    }
+}
+
+impl Account {
+    fn new(settings: StrategySettings, exchange: Box<dyn Exchange>) -> Account {
+        Account {
+            settings,
+            exchange,
+            book: Book::default(),
+            entries: VecDeque::new(),
+            dirty: Dirty::No,
+            published_at: None,
+            positions_dirty: BTreeSet::new(),
+        }
+    }
+
+    /// The strategy's settings.
+    pub fn settings(&self) -> &StrategySettings {
+        &self.settings
+    }
+
+    /// The strategy's money at the mark.
+    pub fn book(&self) -> &Book {
+        &self.book
+    }
+}
+
+impl ScopeEntry {
+    fn new(scope: Scope, members: Vec<usize>, limits: Limits) -> ScopeEntry {
+        ScopeEntry {
+            scope,
+            members,
+            limits,
+            equity: Money::ZERO,
+            peak: Money::ZERO,
+            day_start: Money::ZERO,
+            dirty: Dirty::No,
+            published_at: None,
+        }
+    }
+}
+
+/// Whether an order of the journal rests at this strategy's exchange.
+fn is_resting(order: &Order, strategy: &StrategySettings) -> bool {
+    order.strategy == strategy.id
+        && matches!(order.status, OrderStatus::Working | OrderStatus::PartlyFilled)
+        && strategy.markets.contains_key(&order.symbol)
+}

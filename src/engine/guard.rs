@@ -1,0 +1,302 @@
+//! Valuation at every tick, and the latches that losses trip.
+//!
+//! Levels are durable: each change is a record. A latch trips once; what trips it again after `run` is a new loss.
+
+use super::desk::Desk;
+use super::effect::AlertLevel;
+use super::event::{Level, LevelScope};
+use super::exchange_control::{Dirty, ExchangeControl};
+use super::portfolio::sample_of;
+use super::record::{LevelCause, LevelRecord, Record, SampleRecord, Scope, ScopeSample};
+use crate::model::amount::{Money, Price};
+use crate::model::ids::{SignalId, StrategyId, Symbol};
+use crate::model::market::MarketKey;
+use crate::model::order::OrderReason;
+use crate::model::time::{DAY_MS, Timestamp};
+use crate::risk::{OnDrawdown, Trip, trips};
+
+/// A risen peak is journalled at most this often, in milliseconds.
+pub const PEAK_JOURNAL_MS: i64 = 60_000;
+
+impl ExchangeControl {
+    /// Values the position of one account in one market.
+    pub(super) fn value(&mut self, index: usize, key: MarketKey, mark: Price) {
+        let account = &mut self.accounts[index];
+        let before = account.book.equity();
+        if !account.book.mark(key, mark) {
+            return;
+        }
+        let change = account.book.equity() - before;
+        account.dirty = account.dirty.max(Dirty::Throttled);
+        account.positions_dirty.insert(key.symbol);
+        account.book.peak = account.book.peak.max(account.book.equity());
+        for scope in self.scopes.iter_mut().filter(|scope| scope.members.contains(&index)) {
+            scope.equity += change;
+            scope.peak = scope.peak.max(scope.equity);
+            scope.dirty = scope.dirty.max(Dirty::Throttled);
+        }
+    }
+
+    /// Takes the durable figures over into every book and scope, and marks everything for publication.
+    pub fn sync_all(&mut self, desk: &Desk<'_>) {
+        for index in 0..self.accounts.len() {
+            self.sync(desk, index);
+            let account = &mut self.accounts[index];
+            account.dirty = Dirty::Now;
+            account.positions_dirty.extend(account.settings.markets.keys().copied());
+        }
+        self.scopes.iter_mut().for_each(|scope| scope.dirty = Dirty::Now);
+    }
+
+    pub(super) fn sync(&mut self, desk: &Desk<'_>, index: usize) {
+        let account = &mut self.accounts[index];
+        account.book.sync(account.settings.id, &account.settings, desk.state(), desk.prices);
+        for scope in &mut self.scopes {
+            let equities = scope.members.iter().map(|index| self.accounts[*index].book.equity());
+            scope.equity = equities.sum();
+            let state = desk.state().scopes.get(&scope.scope).copied().unwrap_or_default();
+            scope.peak = scope.peak.max(state.peak).max(scope.equity);
+            scope.day_start = state.day_start;
+        }
+    }
+
+    /// Books a fill: journals the figures behind it and marks them for publication.
+    pub(super) fn after_fill(&mut self, desk: &mut Desk<'_>, index: usize, symbol: Symbol, closed: bool) {
+        let peak = self.accounts[index].book.peak;
+        self.sync(desk, index);
+        let account = &mut self.accounts[index];
+        account.book.peak = peak.max(account.book.equity());
+        account.dirty = Dirty::Now;
+        account.positions_dirty.insert(symbol);
+        let mut scopes = vec![self.strategy_sample(index)];
+        for scope in self.scopes.iter_mut().filter(|scope| scope.members.contains(&index)) {
+            scope.dirty = Dirty::Now;
+            scopes.push(sample_of(scope.scope, scope.equity, scope.peak, scope.day_start));
+        }
+        let key = self.accounts[index].settings.markets.get(&symbol);
+        let mark = key.and_then(|key| Some((*key, desk.prices.get(*key)?.mark()?)));
+        desk.record(Record::Sample(SampleRecord {
+            time: desk.at,
+            day: None,
+            scopes,
+            marks: mark.into_iter().collect(),
+        }));
+        if closed {
+            self.publish_kpis(desk, Some(index));
+        }
+    }
+
+    fn strategy_sample(&self, index: usize) -> ScopeSample {
+        let account = &self.accounts[index];
+        let (equity, peak, day_start) = (account.book.equity(), account.book.peak, account.book.day_start);
+        sample_of(Scope::Strategy(account.settings.id), equity, peak, day_start)
+    }
+
+    /// Journals all figures: at the end of a UTC day, at shutdown, and when a peak rose.
+    pub fn sample(&mut self, desk: &mut Desk<'_>, day: Option<i64>) {
+        let mut scopes: Vec<ScopeSample> = (0..self.accounts.len()).map(|i| self.strategy_sample(i)).collect();
+        let sums = self.scopes.iter().map(|s| sample_of(s.scope, s.equity, s.peak, s.day_start));
+        scopes.extend(sums);
+        if day.is_some() {
+            scopes.iter_mut().for_each(|sample| sample.day_start = sample.equity);
+        }
+        let held = self.accounts.iter().flat_map(|account| account.book.holdings());
+        let mut marks: Vec<(MarketKey, Price)> = held.filter_map(|h| Some((h.key, h.mark?))).collect();
+        marks.sort();
+        marks.dedup();
+        self.peaks_journalled = desk.at;
+        desk.record(Record::Sample(SampleRecord { time: desk.at, day, scopes, marks }));
+        if day.is_some() {
+            self.sync_all(desk);
+            self.publish_kpis(desk, None);
+        }
+    }
+
+    /// When a risen peak may be journalled next.
+    pub fn peak_due(&self, desk_state: &super::state::State) -> Option<Timestamp> {
+        let risen = self.accounts.iter().any(|account| {
+            let journalled = desk_state.scopes.get(&Scope::Strategy(account.settings.id));
+            journalled.is_some_and(|state| account.book.peak > state.peak)
+        });
+        risen.then(|| self.peaks_journalled.plus_ms(PEAK_JOURNAL_MS))
+    }
+
+    /// When the present UTC day ends, once there is a strategy.
+    pub fn day_due(&self, state: &super::state::State) -> Option<Timestamp> {
+        state.day.map(|day| Timestamp::day_start(day + 2))
+    }
+
+    /// The daily sample of the day that ended just before `at`.
+    pub fn on_day_end(&mut self, desk: &mut Desk<'_>) {
+        let ended = (desk.at.as_ms() - 1).div_euclid(DAY_MS);
+        self.sample(desk, Some(ended));
+    }
+
+    /// Trips what the present figures trip, and drives every flattening on. Called after each event.
+    pub fn guard(&mut self, desk: &mut Desk<'_>) {
+        for index in 0..self.accounts.len() {
+            let account = &self.accounts[index];
+            if account.dirty == Dirty::No || account.book.holdings().is_empty() {
+                continue;
+            }
+            let strategy = account.settings.id;
+            let (equity, peak, day_start) =
+                (account.book.equity(), account.book.peak, account.book.day_start);
+            if !equity.is_positive() {
+                self.liquidate(desk, index);
+            }
+            let tripped: Vec<Trip> =
+                trips(&self.accounts[index].settings.limits, equity, peak, day_start).collect();
+            for trip in tripped {
+                self.trip(desk, LevelScope::Strategy(strategy), trip, equity);
+            }
+        }
+        for index in 0..self.scopes.len() {
+            let scope = &self.scopes[index];
+            if scope.dirty == Dirty::No {
+                continue;
+            }
+            let equity = scope.equity;
+            let tripped: Vec<Trip> = trips(&scope.limits, equity, scope.peak, scope.day_start).collect();
+            for trip in tripped {
+                for target in self.level_scopes(index) {
+                    self.trip(desk, target, trip, equity);
+                }
+            }
+        }
+        if self.flattening {
+            self.flatten(desk);
+        }
+    }
+
+    /// Whose levels a scope's limits act on: the daemon's, or those of a type's strategies.
+    fn level_scopes(&self, scope: usize) -> Vec<LevelScope> {
+        match self.scopes[scope].scope {
+            Scope::Portfolio => vec![LevelScope::Daemon],
+            _ => {
+                let strategy = |index: &usize| LevelScope::Strategy(self.accounts[*index].settings.id);
+                self.scopes[scope].members.iter().map(strategy).collect()
+            }
+        }
+    }
+
+    fn trip(&mut self, desk: &mut Desk<'_>, scope: LevelScope, trip: Trip, equity: Money) {
+        let state = match scope {
+            LevelScope::Daemon => desk.state().level,
+            LevelScope::Strategy(id) => desk.state().strategies[&id].level,
+        };
+        let today = desk.at.day();
+        let (level, cause, code) = match trip {
+            Trip::DailyLoss if state.loss_day == Some(today) => return,
+            Trip::DailyLoss => (state.level, LevelCause::DailyLoss { day: today }, "daily_loss"),
+            Trip::Drawdown(OnDrawdown::Flatten) => (Level::Flatten, LevelCause::Drawdown, "drawdown"),
+            Trip::Drawdown(OnDrawdown::Reduce) => (Level::Reduce, LevelCause::Drawdown, "drawdown"),
+        };
+        // Once flat, a tripped flatten has become reduce: it does not trip again.
+        if matches!(trip, Trip::Drawdown(_)) && state.level >= level.min(Level::Reduce) {
+            return;
+        }
+        let strategy = strategy_of(scope);
+        let text = format!("the {code} limit was reached at an equity of {equity}");
+        desk.alert(AlertLevel::Error, code, strategy, text);
+        self.set_level(desk, scope, level, cause, None);
+    }
+
+    fn liquidate(&mut self, desk: &mut Desk<'_>, index: usize) {
+        let strategy = self.accounts[index].settings.id;
+        self.cancel_orders(desk, index, OrderReason::Liquidation, |order| !order.reduce_only);
+        if desk.state().strategies[&strategy].level.level < Level::Reduce {
+            let text = format!("equity fell to {}: everything is closed", self.accounts[index].book.equity());
+            desk.alert(AlertLevel::Error, "paper_liquidated", Some(strategy), text);
+            let scope = LevelScope::Strategy(strategy);
+            self.set_level(desk, scope, Level::Reduce, LevelCause::Liquidated, None);
+        }
+        self.close_positions(desk, index, "liquidation");
+    }
+
+    /// Sets a level: journals it, takes working entries back when it tightens, and publishes.
+    pub fn set_level(
+        &mut self,
+        desk: &mut Desk<'_>,
+        scope: LevelScope,
+        level: Level,
+        cause: LevelCause,
+        command: Option<SignalId>,
+    ) {
+        let peaks = if level == Level::Run && command.is_some() { self.reset_peaks(scope) } else { Vec::new() };
+        let lifted = matches!(cause, LevelCause::DailyLoss { .. });
+        desk.record(Record::Level(LevelRecord { scope, level, cause, command, peaks, time: desk.at }));
+        self.flattening = true;
+        for index in 0..self.accounts.len() {
+            let own = LevelScope::Strategy(self.accounts[index].settings.id);
+            if scope != LevelScope::Daemon && scope != own {
+                continue;
+            }
+            self.sync(desk, index);
+            self.accounts[index].dirty = Dirty::Now;
+            if level >= Level::Pause || lifted {
+                self.cancel_orders(desk, index, OrderReason::Level, |order| !order.reduce_only);
+            }
+        }
+        self.scopes.iter_mut().for_each(|scope| scope.dirty = Dirty::Now);
+        if scope == LevelScope::Daemon {
+            desk.publish(super::effect::Update::Level(level));
+        }
+    }
+
+    /// After `run` the drawdown counts from the present equity, for the scope and the types above it.
+    fn reset_peaks(&mut self, scope: LevelScope) -> Vec<(Scope, Money)> {
+        let mut peaks = Vec::new();
+        if let Some(index) = strategy_of(scope).and_then(|id| self.account_of(id)) {
+            let account = &mut self.accounts[index];
+            account.book.peak = account.book.equity();
+            peaks.push((Scope::Strategy(account.settings.id), account.book.peak));
+        }
+        let index = strategy_of(scope).and_then(|id| self.account_of(id));
+        for entry in &mut self.scopes {
+            let above = match (entry.scope, index) {
+                (Scope::Portfolio, None) => true,
+                (Scope::Type(_), Some(index)) => entry.members.contains(&index),
+                _ => false,
+            };
+            if above {
+                entry.peak = entry.equity;
+                peaks.push((entry.scope, entry.peak));
+            }
+        }
+        peaks
+    }
+
+    /// Closes what a `flatten` asks for; once everything is flat the level becomes `reduce`.
+    fn flatten(&mut self, desk: &mut Desk<'_>) {
+        let daemon = desk.state().level.level == Level::Flatten;
+        let mut all_flat = true;
+        self.flattening = daemon;
+        for index in 0..self.accounts.len() {
+            let strategy = self.accounts[index].settings.id;
+            let own = desk.state().strategies[&strategy].level.level == Level::Flatten;
+            if !own && !daemon {
+                continue;
+            }
+            self.cancel_orders(desk, index, OrderReason::Level, |order| !order.reduce_only);
+            self.close_positions(desk, index, "flatten");
+            let flat = desk.state().strategies[&strategy].positions.is_empty();
+            all_flat &= flat;
+            if own && flat {
+                let scope = LevelScope::Strategy(strategy);
+                self.set_level(desk, scope, Level::Reduce, LevelCause::Flat, None);
+            }
+            self.flattening = daemon || (own && !flat) || self.flattening;
+        }
+        if daemon && all_flat {
+            self.set_level(desk, LevelScope::Daemon, Level::Reduce, LevelCause::Flat, None);
+        }
+    }
+}
+
+fn strategy_of(scope: LevelScope) -> Option<StrategyId> {
+    match scope {
+        LevelScope::Daemon => None,
+        LevelScope::Strategy(id) => Some(id),
+    }
+}

@@ -1,0 +1,168 @@
+//! Order ids, and what a report does to an order: pure steps from (order, report) to records.
+
+use data_encoding::BASE32_NOPAD;
+use sha2::{Digest, Sha256};
+
+use super::record::Record;
+use super::state::State;
+use crate::model::amount::{Money, Price, Quantity};
+use crate::model::ids::{ClientOrderId, SignalId, StoreId, StrategyId, Symbol};
+use crate::model::order::{Order, OrderReason, OrderStatus, OrderType, Side};
+use crate::model::position::{Execution, Position};
+use crate::model::report::{ExecutionReport, Fill, Trade};
+use crate::model::time::Timestamp;
+
+/// The most orders that a strategy may have working at once; beyond it entries are refused as `limit_exceeded`.
+pub const OPEN_ORDERS_MAX: usize = 100;
+
+/// The id of an order: the first 32 characters of lowercase base32 of SHA-256 over what caused it. The same cause in
+/// the same store gives the same id, so a retry can never become a second order.
+pub fn order_id(store: StoreId, strategy: StrategyId, cause: &str, time: Timestamp, leg: &str) -> ClientOrderId {
+    let mut hash = Sha256::new();
+    let time = time.as_ms().to_string();
+    for part in [store.as_str(), strategy.as_str(), cause, &time, leg] {
+        hash.update(part.as_bytes());
+        hash.update([0]);
+    }
+    let text = BASE32_NOPAD.encode(&hash.finalize()).to_ascii_lowercase();
+    ClientOrderId::new(&text[..32]).expect("base32 has only letters and the digits 2 to 7")
+}
+
+/// What an order is made from.
+#[derive(Clone, Debug)]
+pub struct OrderDraft {
+    /// The strategy.
+    pub strategy: StrategyId,
+    /// The pair.
+    pub symbol: Symbol,
+    /// The signal behind it.
+    pub signal_id: Option<SignalId>,
+    /// Base units, negative to sell.
+    pub quantity_signed: Quantity,
+    /// Market or limit.
+    pub order_type: OrderType,
+    /// Whether it may only reduce.
+    pub reduce_only: bool,
+}
+
+impl OrderDraft {
+    /// The order, about to be submitted.
+    pub fn order(self, order_id: ClientOrderId, at: Timestamp) -> Order {
+        Order {
+            order_id,
+            strategy: self.strategy,
+            symbol: self.symbol,
+            signal_id: self.signal_id,
+            side: Side::of(self.quantity_signed),
+            order_type: self.order_type,
+            quantity: self.quantity_signed.abs(),
+            filled_quantity: Quantity::ZERO,
+            filled_notional: Money::ZERO,
+            reduce_only: self.reduce_only,
+            status: OrderStatus::Submitting,
+            reason: None,
+            created: at,
+            time: at,
+        }
+    }
+}
+
+/// The order with another status.
+pub fn with_status(order: &Order, status: OrderStatus, reason: Option<OrderReason>, at: Timestamp) -> Order {
+    Order { status, reason, time: at, ..order.clone() }
+}
+
+/// The records that a report leads to; none for an order that is not open any more, such as a report that came twice.
+///
+/// # Panics
+/// When the exchange reports more than was ordered.
+pub fn records_of(state: &State, at: Timestamp, report: &ExecutionReport) -> Vec<Record> {
+    match *report {
+        ExecutionReport::Working { order_id } => match state.orders.get(&order_id) {
+            Some(order) => vec![Record::Order(with_status(order, OrderStatus::Working, None, at))],
+            None => Vec::new(),
+        },
+        ExecutionReport::Cancelled { order_id, reason } => match state.orders.get(&order_id) {
+            Some(order) => {
+                vec![Record::Order(with_status(order, OrderStatus::Cancelled, Some(reason), at))]
+            }
+            None => Vec::new(),
+        },
+        ExecutionReport::Filled { order_id, price, quantity, fee, liquidity } => {
+            let Some(order) = state.orders.get(&order_id) else { return Vec::new() };
+            assert!(quantity <= order.remaining(), "order {order_id} was filled beyond its quantity");
+            let strategy = &state.strategies[&order.strategy];
+            let execution =
+                Execution { symbol: order.symbol, side: order.side, quantity, price, fee, order_id, time: at };
+            let result = Position::after(strategy.positions.get(&order.symbol), &execution);
+            let fill = Fill {
+                strategy: order.strategy,
+                symbol: order.symbol,
+                venue: strategy.venue,
+                event_type: result.event_type,
+                side: order.side,
+                quantity,
+                price,
+                fee,
+                liquidity,
+                realized_pnl: result.realized_pnl,
+                position_quantity: result.position.as_ref().map_or(Quantity::ZERO, |p| p.quantity),
+                order_id,
+                signal_id: order.signal_id.clone(),
+                number: state.order_fills.get(&order_id).copied().unwrap_or(0) + 1,
+                time: at,
+            };
+            let mut records = vec![Record::Fill(fill.clone()), Record::Order(after_fill(order, &fill))];
+            records.extend(result.closed.map(|position| Record::Trade(trade_of(&fill, &position))));
+            records
+        }
+    }
+}
+
+fn after_fill(order: &Order, fill: &Fill) -> Order {
+    let mut order = order.clone();
+    order.filled_quantity += fill.quantity;
+    order.filled_notional += fill.price.times(fill.quantity);
+    order.status =
+        if order.remaining().is_zero() { OrderStatus::Filled } else { OrderStatus::PartlyFilled };
+    order.time = fill.time;
+    order
+}
+
+fn trade_of(fill: &Fill, position: &Position) -> Trade {
+    Trade {
+        id: format!("{}-{}", position.opened_by, position.opened_at.as_ms()),
+        strategy: fill.strategy,
+        symbol: fill.symbol,
+        venue: fill.venue,
+        side: match fill.side {
+            Side::Buy => Side::Sell,
+            Side::Sell => Side::Buy,
+        },
+        open_time: position.opened_at,
+        close_time: fill.time,
+        open_price: position.open_price().unwrap_or(Price::ZERO),
+        close_price: position.close_price().unwrap_or(Price::ZERO),
+        quantity: position.entered_quantity,
+        pnl: position.realized_pnl - position.fees + position.funding,
+        fees: position.fees,
+        funding: position.funding,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_cause_gives_the_same_id() {
+        let id = |store: &str, strategy: &str, cause: &str, ms: i64| {
+            let (store, strategy) = (StoreId::new(store).unwrap(), StrategyId::new(strategy).unwrap());
+            order_id(store, strategy, cause, Timestamp::from_ms(ms), "0").to_string()
+        };
+        assert_eq!(id("ab", "s", "c", 1), id("ab", "s", "c", 1));
+        assert_eq!(id("ab", "s", "c", 1).len(), 32);
+        let others = [id("ac", "s", "c", 1), id("ab", "sc", "", 1), id("ab", "s", "d", 1), id("ab", "s", "c", 2)];
+        assert!(others.iter().all(|other| *other != id("ab", "s", "c", 1)));
+    }
+}

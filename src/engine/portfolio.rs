@@ -1,0 +1,162 @@
+//! Positions and money of one strategy, valued at the mark.
+//!
+//! A [`Book`] mirrors the durable ledger in the form that a tick needs: small, flat, without look-ups. It is rebuilt
+//! from the state after every record that touches the strategy, so it can never disagree with the ledger for long.
+
+use super::effect::MoneyView;
+use super::price_module::PriceModule;
+use super::record::{Scope, ScopeSample};
+use super::settings::StrategySettings;
+use super::state::{State, StrategyState};
+use crate::model::amount::{Money, Price, Quantity};
+use crate::model::ids::{StrategyId, Symbol};
+use crate::model::market::MarketKey;
+
+/// An open position at its mark.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Holding {
+    /// Where it is priced.
+    pub key: MarketKey,
+    /// Signed base units.
+    pub quantity: Quantity,
+    /// Signed cost.
+    pub cost: Money,
+    /// The mark; the entry price until there is one.
+    pub mark: Option<Price>,
+    /// Profit at the mark.
+    pub unrealized_pnl: Money,
+}
+
+/// One strategy's money at the mark.
+#[derive(Clone, Debug, Default)]
+pub struct Book {
+    balance: Money,
+    holdings: Vec<Holding>,
+    unrealized_pnl: Money,
+    /// Highest equity, ahead of the journalled one by at most a minute.
+    pub peak: Money,
+    /// Equity when the UTC day began.
+    pub day_start: Money,
+}
+
+impl Book {
+    /// Takes over the ledger and values it.
+    pub fn sync(&mut self, id: StrategyId, settings: &StrategySettings, state: &State, prices: &PriceModule) {
+        let ledger = &state.strategies[&id];
+        let scope = state.scopes[&Scope::Strategy(id)];
+        self.balance = ledger.balance();
+        self.peak = scope.peak;
+        self.day_start = scope.day_start;
+        self.holdings.clear();
+        for (symbol, position) in &ledger.positions {
+            // A position in a symbol that left the configuration has no market; it is held at its cost.
+            let Some(key) = settings.markets.get(symbol) else { continue };
+            let mark = prices.get(*key).and_then(|market| market.mark());
+            let unrealized_pnl = mark.map_or(Money::ZERO, |mark| position.unrealized_pnl(mark));
+            let (quantity, cost) = (position.quantity, position.cost);
+            self.holdings.push(Holding { key: *key, quantity, cost, mark, unrealized_pnl });
+        }
+        self.unrealized_pnl = self.holdings.iter().map(|holding| holding.unrealized_pnl).sum();
+    }
+
+    /// Values the holding of one market anew; `false` when there is none or nothing changed.
+    pub fn mark(&mut self, key: MarketKey, mark: Price) -> bool {
+        let Some(holding) = self.holdings.iter_mut().find(|holding| holding.key == key) else { return false };
+        if holding.mark == Some(mark) {
+            return false;
+        }
+        let unrealized_pnl = mark.times(holding.quantity) - holding.cost;
+        self.unrealized_pnl += unrealized_pnl - holding.unrealized_pnl;
+        holding.unrealized_pnl = unrealized_pnl;
+        holding.mark = Some(mark);
+        true
+    }
+
+    /// Balance and unrealised profit.
+    pub fn equity(&self) -> Money {
+        self.balance + self.unrealized_pnl
+    }
+
+    /// Profit of the open positions at the mark.
+    pub fn unrealized_pnl(&self) -> Money {
+        self.unrealized_pnl
+    }
+
+    /// The open positions.
+    pub fn holdings(&self) -> &[Holding] {
+        &self.holdings
+    }
+
+    /// The holding of one market.
+    pub fn holding(&self, key: MarketKey) -> Option<&Holding> {
+        self.holdings.iter().find(|holding| holding.key == key)
+    }
+
+    /// Sum of |quantity x mark| over the holdings; at cost where there is no mark.
+    pub fn exposure(&self) -> Money {
+        let value = |holding: &Holding| match holding.mark {
+            Some(mark) => mark.times(holding.quantity).abs(),
+            None => holding.cost.abs(),
+        };
+        self.holdings.iter().map(value).sum()
+    }
+}
+
+/// The money of one strategy.
+pub fn money_of(book: &Book, ledger: &StrategyState) -> MoneyView {
+    MoneyView {
+        balance: ledger.balance(),
+        equity: book.equity(),
+        unrealized_pnl: book.unrealized_pnl(),
+        realized_pnl: ledger.realized_pnl,
+        fees: ledger.fees,
+        funding: ledger.funding,
+        peak: book.peak,
+        open_positions: ledger.positions.len() as u32,
+    }
+}
+
+/// The sum of two moneys; the peak is the scope's own and not a sum.
+pub fn add_money(total: MoneyView, part: MoneyView) -> MoneyView {
+    MoneyView {
+        balance: total.balance + part.balance,
+        equity: total.equity + part.equity,
+        unrealized_pnl: total.unrealized_pnl + part.unrealized_pnl,
+        realized_pnl: total.realized_pnl + part.realized_pnl,
+        fees: total.fees + part.fees,
+        funding: total.funding + part.funding,
+        peak: total.peak,
+        open_positions: total.open_positions + part.open_positions,
+    }
+}
+
+/// A scope's figures to be journalled.
+pub fn sample_of(scope: Scope, equity: Money, peak: Money, day_start: Money) -> ScopeSample {
+    ScopeSample { scope, equity, peak: peak.max(equity), day_start }
+}
+
+/// The daily equity of several strategies added up: the first value is the sum of their starting balances, a strategy
+/// counts with its starting balance on days before it began.
+pub fn daily_equity<'a>(ledgers: impl Iterator<Item = &'a StrategyState> + Clone) -> Vec<Money> {
+    let start: Money = ledgers.clone().map(|ledger| ledger.balance_start).sum();
+    let first = ledgers.clone().filter_map(|ledger| ledger.day_first).min();
+    let end = ledgers.clone().filter_map(|l| l.day_first.map(|day| day + l.days.len() as i64)).max();
+    let (Some(first), Some(end)) = (first, end) else { return vec![start] };
+    let mut series = vec![start];
+    series.extend((first..end).map(|day| ledgers.clone().map(|ledger| equity_on(ledger, day)).sum()));
+    series
+}
+
+/// The daily equity of one strategy, its starting balance before the first sample, its last one after the end.
+fn equity_on(ledger: &StrategyState, day: i64) -> Money {
+    let offset = ledger.day_first.map_or(-1, |first| day - first);
+    match usize::try_from(offset) {
+        Ok(offset) => ledger.days.get(offset).or(ledger.days.last()).copied().unwrap_or(ledger.balance_start),
+        Err(_) => ledger.balance_start,
+    }
+}
+
+/// The symbols of a ledger that have a position.
+pub fn open_symbols(ledger: &StrategyState) -> impl Iterator<Item = Symbol> + '_ {
+    ledger.positions.keys().copied()
+}
