@@ -18,6 +18,15 @@ pub mod error;
 mod file;
 pub mod journal;
 pub mod lock;
+pub mod reader;
+pub mod recovery;
+pub mod segment;
+#[cfg(test)]
+mod tests;
 
 pub use error::{IoError, JournalError, StoreError};
+pub use journal::{Journal, ROTATE_BYTES_DEFAULT};
 pub use lock::StoreLock;
+pub use reader::Reader;
+pub use recovery::{Opened, Torn};
+pub use segment::{FORMAT_VERSION, Frame, PAYLOAD_BYTES_MAX};
