@@ -24,6 +24,7 @@ pub mod segment;
 #[cfg(test)]
 mod tests;
 
+pub use checkpoint::Checkpoint;
 pub use error::{IoError, JournalError, StoreError};
 pub use journal::{Journal, ROTATE_BYTES_DEFAULT};
 pub use lock::StoreLock;
