@@ -1,4 +1,33 @@
 //! The truth about money: an append-only journal and the checkpoint of the state folded from it.
+//!
+//! Everything here is bytes and sequence numbers; what the bytes mean is decided by the record encoding. A store is
+//! one directory, held by one process:
+//!
+//! ```text
+//! lock                              held while a process uses the store; has its pid
+//! journal/00000000000000000001.tbj  segments, named by their first sequence
+//! checkpoint.tbc                    the folded state up to a sequence
+//! checkpoint.prev.tbc               the one before it
+//! ```
+//!
+//! Damage and newer formats are refused and never overwritten. Linux and other Unix systems only: file modes,
+//! positioned writes and the sync of a directory are used.
 
 pub mod checkpoint;
+pub mod error;
+mod file;
 pub mod journal;
+pub mod lock;
+pub mod reader;
+pub mod recovery;
+pub mod segment;
+#[cfg(test)]
+mod tests;
+
+pub use checkpoint::Checkpoint;
+pub use error::{IoError, JournalError, StoreError};
+pub use journal::{Journal, ROTATE_BYTES_DEFAULT};
+pub use lock::StoreLock;
+pub use reader::Reader;
+pub use recovery::{Opened, Torn};
+pub use segment::{FORMAT_VERSION, Frame, PAYLOAD_BYTES_MAX};
