@@ -92,7 +92,11 @@ pub fn approve_reduction(order: Order) -> RiskApproved {
 /// # Errors
 /// `insufficient_balance` for the account's margin, `rate_limited` for entries per minute, `limit_exceeded` for the
 /// rest; the detail names scope, value and limit.
-pub fn approve_entry(order: Order, entry: &Entry, scopes: &[ScopeCheck<'_>]) -> Result<RiskApproved, Refusal> {
+pub fn approve_entry(
+    order: Order,
+    entry: &Entry,
+    scopes: &[ScopeCheck<'_>],
+) -> Result<RiskApproved, Refusal> {
     for scope in scopes {
         check_scope(entry, scope)?;
     }
@@ -153,7 +157,9 @@ pub fn trips(limits: &Limits, equity: Money, peak: Money, day_start: Money) -> i
     let daily = limits.daily_loss_max.filter(|limit| day_start - equity >= *limit).map(|_| Trip::DailyLoss);
     let drawdown = limits
         .drawdown_max_pct
-        .filter(|limit| peak.is_positive() && (peak - equity).value() * hundred() >= limit.value() * peak.value())
+        .filter(|limit| {
+            peak.is_positive() && (peak - equity).value() * hundred() >= limit.value() * peak.value()
+        })
         .map(|_| Trip::Drawdown(limits.on_drawdown));
     daily.into_iter().chain(drawdown)
 }

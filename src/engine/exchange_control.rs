@@ -203,6 +203,7 @@ impl ExchangeControl {
             let draft = OrderDraft {
                 strategy,
                 symbol,
+                venue: self.accounts[index].settings.venue,
                 signal_id: None,
                 quantity_signed: if quantity.is_negative() { missing } else { -missing },
                 order_type: OrderType::Market,
@@ -251,8 +252,11 @@ impl ExchangeControl {
                 limits: &scope.limits,
                 equity: scope.equity,
                 exposure: self.exposure(desk, &scope.members) + added,
-                entries_per_minute: 1
-                    + scope.members.iter().map(|i| self.accounts[*i].entries.len() as u32).sum::<u32>(),
+                entries_per_minute: 1 + scope
+                    .members
+                    .iter()
+                    .map(|i| self.accounts[*i].entries.len() as u32)
+                    .sum::<u32>(),
             });
         }
         let entry = Entry {
@@ -270,7 +274,11 @@ impl ExchangeControl {
     }
 
     /// The orders of a strategy that are not final.
-    pub fn open_orders<'s>(&self, state: &'s State, index: usize) -> impl Iterator<Item = &'s Order> + use<'s> {
+    pub fn open_orders<'s>(
+        &self,
+        state: &'s State,
+        index: usize,
+    ) -> impl Iterator<Item = &'s Order> + use<'s> {
         let strategy = self.accounts[index].settings.id;
         state.orders.values().filter(move |order| order.strategy == strategy)
     }

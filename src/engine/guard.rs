@@ -3,11 +3,12 @@
 //! Levels are durable: each change is a record. A latch trips once; what trips it again after `run` is a new loss.
 
 use super::desk::Desk;
-use super::effect::AlertLevel;
+use super::effect::{AlertLevel, Update};
 use super::event::{Level, LevelScope};
 use super::exchange_control::{Dirty, ExchangeControl};
 use super::portfolio::sample_of;
 use super::record::{LevelCause, LevelRecord, Record, SampleRecord, Scope, ScopeSample};
+use super::state::State;
 use crate::model::amount::{Money, Price};
 use crate::model::ids::{SignalId, StrategyId, Symbol};
 use crate::model::market::MarketKey;
@@ -62,10 +63,9 @@ impl ExchangeControl {
 
     /// Books a fill: journals the figures behind it and marks them for publication.
     pub(super) fn after_fill(&mut self, desk: &mut Desk<'_>, index: usize, symbol: Symbol, closed: bool) {
-        let peak = self.accounts[index].book.peak;
         self.sync(desk, index);
         let account = &mut self.accounts[index];
-        account.book.peak = peak.max(account.book.equity());
+        account.book.peak = account.book.peak.max(account.book.equity());
         account.dirty = Dirty::Now;
         account.positions_dirty.insert(symbol);
         let mut scopes = vec![self.strategy_sample(index)];
@@ -94,7 +94,8 @@ impl ExchangeControl {
 
     /// Journals all figures: at the end of a UTC day, at shutdown, and when a peak rose.
     pub fn sample(&mut self, desk: &mut Desk<'_>, day: Option<i64>) {
-        let mut scopes: Vec<ScopeSample> = (0..self.accounts.len()).map(|i| self.strategy_sample(i)).collect();
+        let mut scopes: Vec<ScopeSample> =
+            (0..self.accounts.len()).map(|i| self.strategy_sample(i)).collect();
         let sums = self.scopes.iter().map(|s| sample_of(s.scope, s.equity, s.peak, s.day_start));
         scopes.extend(sums);
         if day.is_some() {
@@ -113,16 +114,16 @@ impl ExchangeControl {
     }
 
     /// When a risen peak may be journalled next.
-    pub fn peak_due(&self, desk_state: &super::state::State) -> Option<Timestamp> {
+    pub fn peak_due(&self, state: &State) -> Option<Timestamp> {
         let risen = self.accounts.iter().any(|account| {
-            let journalled = desk_state.scopes.get(&Scope::Strategy(account.settings.id));
-            journalled.is_some_and(|state| account.book.peak > state.peak)
+            let journalled = state.scopes.get(&Scope::Strategy(account.settings.id));
+            journalled.is_some_and(|journalled| account.book.peak > journalled.peak)
         });
         risen.then(|| self.peaks_journalled.plus_ms(PEAK_JOURNAL_MS))
     }
 
     /// When the present UTC day ends, once there is a strategy.
-    pub fn day_due(&self, state: &super::state::State) -> Option<Timestamp> {
+    pub fn day_due(&self, state: &State) -> Option<Timestamp> {
         state.day.map(|day| Timestamp::day_start(day + 2))
     }
 
@@ -223,7 +224,8 @@ impl ExchangeControl {
         cause: LevelCause,
         command: Option<SignalId>,
     ) {
-        let peaks = if level == Level::Run && command.is_some() { self.reset_peaks(scope) } else { Vec::new() };
+        let peaks =
+            if level == Level::Run && command.is_some() { self.reset_peaks(scope) } else { Vec::new() };
         let lifted = matches!(cause, LevelCause::DailyLoss { .. });
         desk.record(Record::Level(LevelRecord { scope, level, cause, command, peaks, time: desk.at }));
         self.flattening = true;
@@ -240,7 +242,7 @@ impl ExchangeControl {
         }
         self.scopes.iter_mut().for_each(|scope| scope.dirty = Dirty::Now);
         if scope == LevelScope::Daemon {
-            desk.publish(super::effect::Update::Level(level));
+            desk.publish(Update::Level(level));
         }
     }
 

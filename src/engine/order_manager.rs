@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 use super::record::Record;
 use super::state::State;
 use crate::model::amount::{Money, Price, Quantity};
-use crate::model::ids::{ClientOrderId, SignalId, StoreId, StrategyId, Symbol};
+use crate::model::ids::{ClientOrderId, SignalId, StoreId, StrategyId, Symbol, VenueId};
 use crate::model::order::{Order, OrderReason, OrderStatus, OrderType, Side};
 use crate::model::position::{Execution, Position};
 use crate::model::report::{ExecutionReport, Fill, Trade};
@@ -17,7 +17,13 @@ pub const OPEN_ORDERS_MAX: usize = 100;
 
 /// The id of an order: the first 32 characters of lowercase base32 of SHA-256 over what caused it. The same cause in
 /// the same store gives the same id, so a retry can never become a second order.
-pub fn order_id(store: StoreId, strategy: StrategyId, cause: &str, time: Timestamp, leg: &str) -> ClientOrderId {
+pub fn order_id(
+    store: StoreId,
+    strategy: StrategyId,
+    cause: &str,
+    time: Timestamp,
+    leg: &str,
+) -> ClientOrderId {
     let mut hash = Sha256::new();
     let time = time.as_ms().to_string();
     for part in [store.as_str(), strategy.as_str(), cause, &time, leg] {
@@ -35,6 +41,8 @@ pub struct OrderDraft {
     pub strategy: StrategyId,
     /// The pair.
     pub symbol: Symbol,
+    /// Where it goes.
+    pub venue: VenueId,
     /// The signal behind it.
     pub signal_id: Option<SignalId>,
     /// Base units, negative to sell.
@@ -52,6 +60,7 @@ impl OrderDraft {
             order_id,
             strategy: self.strategy,
             symbol: self.symbol,
+            venue: self.venue,
             signal_id: self.signal_id,
             side: Side::of(self.quantity_signed),
             order_type: self.order_type,
@@ -92,13 +101,20 @@ pub fn records_of(state: &State, at: Timestamp, report: &ExecutionReport) -> Vec
             let Some(order) = state.orders.get(&order_id) else { return Vec::new() };
             assert!(quantity <= order.remaining(), "order {order_id} was filled beyond its quantity");
             let strategy = &state.strategies[&order.strategy];
-            let execution =
-                Execution { symbol: order.symbol, side: order.side, quantity, price, fee, order_id, time: at };
+            let execution = Execution {
+                symbol: order.symbol,
+                side: order.side,
+                quantity,
+                price,
+                fee,
+                order_id,
+                time: at,
+            };
             let result = Position::after(strategy.positions.get(&order.symbol), &execution);
             let fill = Fill {
                 strategy: order.strategy,
                 symbol: order.symbol,
-                venue: strategy.venue,
+                venue: order.venue,
                 event_type: result.event_type,
                 side: order.side,
                 quantity,
@@ -123,8 +139,7 @@ fn after_fill(order: &Order, fill: &Fill) -> Order {
     let mut order = order.clone();
     order.filled_quantity += fill.quantity;
     order.filled_notional += fill.price.times(fill.quantity);
-    order.status =
-        if order.remaining().is_zero() { OrderStatus::Filled } else { OrderStatus::PartlyFilled };
+    order.status = if order.remaining().is_zero() { OrderStatus::Filled } else { OrderStatus::PartlyFilled };
     order.time = fill.time;
     order
 }
@@ -162,7 +177,8 @@ mod tests {
         };
         assert_eq!(id("ab", "s", "c", 1), id("ab", "s", "c", 1));
         assert_eq!(id("ab", "s", "c", 1).len(), 32);
-        let others = [id("ac", "s", "c", 1), id("ab", "sc", "", 1), id("ab", "s", "d", 1), id("ab", "s", "c", 2)];
+        let others =
+            [id("ac", "s", "c", 1), id("ab", "sc", "", 1), id("ab", "s", "d", 1), id("ab", "s", "c", 2)];
         assert!(others.iter().all(|other| *other != id("ab", "s", "c", 1)));
     }
 }

@@ -45,7 +45,7 @@ impl Book {
         let ledger = &state.strategies[&id];
         let scope = state.scopes[&Scope::Strategy(id)];
         self.balance = ledger.balance();
-        self.peak = scope.peak;
+        self.peak = self.peak.max(scope.peak);
         self.day_start = scope.day_start;
         self.holdings.clear();
         for (symbol, position) in &ledger.positions {
@@ -143,7 +143,8 @@ pub fn daily_equity<'a>(ledgers: impl Iterator<Item = &'a StrategyState> + Clone
     let end = ledgers.clone().filter_map(|l| l.day_first.map(|day| day + l.days.len() as i64)).max();
     let (Some(first), Some(end)) = (first, end) else { return vec![start] };
     let mut series = vec![start];
-    series.extend((first..end).map(|day| ledgers.clone().map(|ledger| equity_on(ledger, day)).sum()));
+    series
+        .extend((first..end).map(|day| ledgers.clone().map(|ledger| equity_on(ledger, day)).sum::<Money>()));
     series
 }
 

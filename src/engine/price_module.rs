@@ -230,7 +230,12 @@ impl PriceModule {
     }
 
     /// Takes a feed's message; gives the market's position, or `None` when the market is not configured.
-    pub fn on_event(&mut self, at: Timestamp, event: &MarketEvent, effects: &mut Vec<Effect>) -> Option<usize> {
+    pub fn on_event(
+        &mut self,
+        at: Timestamp,
+        event: &MarketEvent,
+        effects: &mut Vec<Effect>,
+    ) -> Option<usize> {
         let key = MarketKey { feed: event.feed, symbol: event.symbol };
         let index = *self.index.get(&key)?;
         let market = &mut self.markets[index];
@@ -266,8 +271,7 @@ impl PriceModule {
             return;
         }
         let stale = !market.is_fresh(at);
-        let repeat =
-            market.published_at.is_none_or(|published| at.since_ms(published) >= PRICE_REPEAT_MS);
+        let repeat = market.published_at.is_none_or(|published| at.since_ms(published) >= PRICE_REPEAT_MS);
         if !stale && !repeat && !market.recovered && !market.beyond(deadband_bps) {
             market.changed = false;
             return;

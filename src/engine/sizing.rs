@@ -159,9 +159,7 @@ fn quantity_of(input: &PlanInput<'_>, size: Size, side: Side) -> Result<Quantity
     match size {
         Size::Quantity(quantity) => Ok(quantity),
         Size::Notional(notional) => Ok(input.instrument.quantity_for(notional, price)),
-        Size::EquityPct(pct) => {
-            Ok(input.instrument.quantity_for(share(pct.value()).max(Money::ZERO), price))
-        }
+        Size::EquityPct(pct) => Ok(input.instrument.quantity_for(share(pct.value()).max(Money::ZERO), price)),
         Size::RiskPct(pct) => {
             let distance = stop_distance(input, price, side)?;
             Ok(input.instrument.quantity_for(share(pct.value()).max(Money::ZERO), distance))

@@ -246,10 +246,12 @@ impl State {
             record.symbols.iter().filter(|symbol| !state.symbols.contains(symbol)).copied().collect();
         state.symbols.extend(new);
         let own = Scope::Strategy(record.id);
-        if !self.scopes.contains_key(&own) {
-            let (peak, day_start) = (record.balance, record.balance);
-            self.scopes.insert(own, ScopeState { peak, day_start, started: record.time, ..Default::default() });
-        }
+        self.scopes.entry(own).or_insert_with(|| ScopeState {
+            peak: record.balance,
+            day_start: record.balance,
+            started: record.time,
+            ..ScopeState::default()
+        });
         self.count_in_sums(record.id, true, record.time);
         self.day = self.day.or(Some(record.time.day() - 1));
     }

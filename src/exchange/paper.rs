@@ -95,7 +95,13 @@ impl PaperExchange {
         true
     }
 
-    fn fill(&self, order: &PaperOrder, price: Price, quantity: Quantity, liquidity: Liquidity) -> ExecutionReport {
+    fn fill(
+        &self,
+        order: &PaperOrder,
+        price: Price,
+        quantity: Quantity,
+        liquidity: Liquidity,
+    ) -> ExecutionReport {
         let ratio = match liquidity {
             Liquidity::Taker => self.settings.fee_taker_ratio,
             Liquidity::Maker => self.settings.fee_maker_ratio,

@@ -1,1 +1,8 @@
-//! Placeholder of this commit: the module follows in the next ones.
+//! How tradebus speaks: pure text to model and back. Mirrors `docs/MQTT.md` one to one.
+
+pub mod fields;
+pub mod json;
+pub mod level;
+pub mod signal;
+pub mod topic;
+pub mod view;

@@ -275,7 +275,11 @@ mod tests {
     fn shares_round_half_even_and_the_whole_is_exact() {
         let check = |amount: &str, part: &str, whole: &str, expected: &str| {
             let q = |text| Quantity::new(parse_decimal(text).unwrap());
-            assert_eq!(money(amount).share(q(part), q(whole)).to_string(), expected, "{amount} {part}/{whole}");
+            assert_eq!(
+                money(amount).share(q(part), q(whole)).to_string(),
+                expected,
+                "{amount} {part}/{whole}"
+            );
         };
         check("100", "1", "3", "33.33333333");
         check("0.00000001", "1", "2", "0");

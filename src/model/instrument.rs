@@ -175,9 +175,6 @@ mod tests {
             Quantity::new(Decimal::ONE),
             Quantity::new(Decimal::ONE),
         );
-        assert_eq!(
-            error.unwrap_err().to_string(),
-            "instrument BTC-USDT: tick_size is 0, it must be above 0"
-        );
+        assert_eq!(error.unwrap_err().to_string(), "instrument BTC-USDT: tick_size is 0, it must be above 0");
     }
 }

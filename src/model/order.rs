@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::amount::{Money, Price, Quantity};
-use super::ids::{ClientOrderId, SignalId, StrategyId, Symbol};
+use super::ids::{ClientOrderId, SignalId, StrategyId, Symbol, VenueId};
 use super::signal::Reason;
 use super::time::Timestamp;
 
@@ -157,6 +157,8 @@ pub struct Order {
     pub strategy: StrategyId,
     /// The pair.
     pub symbol: Symbol,
+    /// Where it goes.
+    pub venue: VenueId,
     /// The signal that caused it; `None` when a level or a liquidation did.
     pub signal_id: Option<SignalId>,
     /// Buy or sell.

@@ -185,19 +185,9 @@ impl Position {
         position.fees += fee;
         position.left_notional += execution.price.times(quantity);
         if position.quantity.is_zero() {
-            FillResult {
-                event_type: FillEvent::Close,
-                realized_pnl,
-                position: None,
-                closed: Some(position),
-            }
+            FillResult { event_type: FillEvent::Close, realized_pnl, position: None, closed: Some(position) }
         } else {
-            FillResult {
-                event_type: FillEvent::Reduce,
-                realized_pnl,
-                position: Some(position),
-                closed: None,
-            }
+            FillResult { event_type: FillEvent::Reduce, realized_pnl, position: Some(position), closed: None }
         }
     }
 }
@@ -224,8 +214,9 @@ mod tests {
             };
             let result = Position::after(position.as_ref(), &execution);
             position = result.position;
-            let (quantity, cost, fees) =
-                position.as_ref().map_or((Quantity::ZERO, Money::ZERO, Money::ZERO), |p| (p.quantity, p.cost, p.fees));
+            let (quantity, cost, fees) = position
+                .as_ref()
+                .map_or((Quantity::ZERO, Money::ZERO, Money::ZERO), |p| (p.quantity, p.cost, p.fees));
             let event = result.event_type.as_str();
             shown.push(format!("{event} {} -> {quantity} @ {cost} fees {fees}", result.realized_pnl));
         }

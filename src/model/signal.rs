@@ -265,4 +265,3 @@ pub struct SignalResult {
     /// When it was decided.
     pub time: Timestamp,
 }
-

@@ -1,0 +1,455 @@
+//! Signals from outside: which are new, which are too old, and what they lead to.
+//!
+//! One result for each signal, and the same result again for the same signal. An exit is not stopped by levels, a stale
+//! price, limits or a failing disk. The order of the checks is the contract of `docs/MQTT.md`.
+
+use std::collections::BTreeMap;
+
+use super::desk::Desk;
+use super::effect::{AlertLevel, Effect, Update};
+use super::event::{Level, LevelCommand, LevelScope, ReplyToken, SignalMessage};
+use super::exchange_control::ExchangeControl;
+use super::order_manager::{OPEN_ORDERS_MAX, OrderDraft, order_id};
+use super::record::{LevelCause, Record, SignalRecord};
+use super::settings::{EngineSettings, StrategySettings};
+use super::signal_history::{Decided, HISTORY_MAX, fingerprint};
+use super::sizing::{Plan, PlanInput, plan};
+use crate::exchange::matching::taker_price;
+use crate::model::amount::{Quantity, Ratio};
+use crate::model::ids::{ClientOrderId, StrategyId};
+use crate::model::market::MarketKey;
+use crate::model::order::{OrderReason, OrderType, Side};
+use crate::model::signal::{Action, Outcome, Reason, Refusal, Signal, SignalResult, Size};
+use crate::model::time::Timestamp;
+use crate::risk::approve_reduction;
+
+/// How old a signal may be when it names no `max_age_s`, in milliseconds.
+pub const AGE_MS_MAX: i64 = 30_000;
+/// The same for `flat`.
+pub const AGE_FLAT_MS_MAX: i64 = 300_000;
+/// How far in the future a signal's time may lie, in milliseconds.
+pub const FUTURE_MS_MAX: i64 = 5_000;
+
+/// The strategies and the road of their signals.
+#[derive(Debug)]
+pub struct StrategyManager {
+    strategies: BTreeMap<StrategyId, StrategySettings>,
+    /// Whether records reach the disk.
+    pub store_available: bool,
+    /// Messages without a readable id, which get an alert instead of a result.
+    unanswerable: u64,
+}
+
+/// A signal that may be planned.
+struct Admitted<'a> {
+    settings: &'a StrategySettings,
+    account: usize,
+    key: MarketKey,
+}
+
+/// What became of an admitted signal.
+struct Decision {
+    outcome: Outcome,
+    orders: Vec<ClientOrderId>,
+    note: Option<String>,
+}
+
+impl StrategyManager {
+    /// The strategies of the settings.
+    pub fn new(settings: &EngineSettings) -> StrategyManager {
+        let strategies = settings.strategies.iter().map(|strategy| (strategy.id, strategy.clone())).collect();
+        StrategyManager { strategies, store_available: true, unanswerable: 0 }
+    }
+
+    /// Decides a signal and answers it.
+    pub fn on_signal(
+        &mut self,
+        desk: &mut Desk<'_>,
+        exchanges: &mut ExchangeControl,
+        message: &SignalMessage,
+    ) {
+        let token = message.token;
+        let signal = match &message.body {
+            Ok(signal) => signal,
+            Err(refusal) => return self.refuse_unread(desk, message, refusal),
+        };
+        let known = StrategyId::new(&message.strategy).ok().and_then(|id| self.strategies.get(&id));
+        let Some(settings) = known else {
+            let detail = format!("strategy: {:?} is not configured", message.strategy);
+            let refusal = Refusal::new(Reason::UnknownStrategy, detail);
+            return answer(desk, token, result_of(desk.at, message, Outcome::Rejected(refusal)));
+        };
+        if let Some(decided) = desk.state().signals.find(settings.id, &signal.id).cloned() {
+            let result = repeat(desk.at, message, signal, &decided);
+            return answer(desk, token, result);
+        }
+        let decision = match self.admit(desk, exchanges, settings, signal) {
+            Ok(admitted) => decide(desk, exchanges, &admitted, signal, self.store_available),
+            Err(refusal) => Decision::rejected(refusal),
+        };
+        let target_applied = signal.action.is_target() && decision.outcome.refusal().is_none();
+        let mut result = result_of(desk.at, message, decision.outcome);
+        result.orders = decision.orders;
+        result.note = decision.note;
+        if let Some(index) = exchanges.account_of(settings.id) {
+            exchanges.touch(index);
+        }
+        if result.outcome.refusal().is_some_and(|refusal| refusal.reason.frees_id()) {
+            return answer(desk, token, result);
+        }
+        desk.record(Record::Signal(SignalRecord {
+            strategy: settings.id,
+            id: signal.id.clone(),
+            fingerprint: fingerprint(signal),
+            symbol: signal.symbol,
+            signal_time: signal.time,
+            target_applied,
+            result: result.clone(),
+        }));
+        desk.emit(Effect::Reply { token, result: Some(result) });
+    }
+
+    /// Everything that can be judged before the position is looked at, in the order of the contract.
+    fn admit<'a>(
+        &self,
+        desk: &Desk<'_>,
+        exchanges: &ExchangeControl,
+        settings: &'a StrategySettings,
+        signal: &Signal,
+    ) -> Result<Admitted<'a>, Refusal> {
+        let refuse = |reason, detail: String| Err(Refusal::new(reason, detail));
+        if desk.state().signals.is_full() && signal.action != Action::Flat {
+            return refuse(Reason::RateLimited, format!("{HISTORY_MAX} signals of 7 days are remembered"));
+        }
+        let Some(key) = settings.markets.get(&signal.symbol).copied() else {
+            let known: Vec<&str> = settings.markets.keys().map(|symbol| symbol.as_str()).collect();
+            let (symbol, known) = (signal.symbol, known.join(", "));
+            return refuse(
+                Reason::UnknownSymbol,
+                format!("symbol: {symbol} is not one of {known} of {}", settings.id),
+            );
+        };
+        check_supported(settings, signal)?;
+        check_age(desk.at, signal)?;
+        if let (Some(least), Some(confidence)) = (settings.confidence_min, signal.confidence)
+            && confidence < least
+        {
+            return refuse(Reason::LowConfidence, format!("confidence: {confidence} is below {least}"));
+        }
+        let applied = desk.state().strategies[&settings.id].targets.get(&signal.symbol);
+        if let Some(applied) = applied.filter(|applied| signal.action.is_target() && signal.time < **applied)
+        {
+            let detail = format!("time: {} is before the last applied target, {applied}", signal.time);
+            return refuse(Reason::Superseded, detail);
+        }
+        let account = exchanges.account_of(settings.id).expect("every strategy has an account");
+        Ok(Admitted { settings, account, key })
+    }
+
+    fn refuse_unread(&mut self, desk: &mut Desk<'_>, message: &SignalMessage, refusal: &Refusal) {
+        if message.id.is_some() {
+            let result = result_of(desk.at, message, Outcome::Rejected(refusal.clone()));
+            return answer(desk, message.token, result);
+        }
+        self.unanswerable += 1;
+        let strategy = StrategyId::new(&message.strategy).ok();
+        let text = format!("{}: {} (number {})", refusal.reason.as_str(), refusal.detail, self.unanswerable);
+        desk.alert(AlertLevel::Warning, "signal_refused", strategy, text);
+        desk.emit(Effect::Reply { token: message.token, result: None });
+    }
+
+    /// Takes a level command: tightening at any age, loosening only fresh and with an id that was not used.
+    pub fn on_level(&mut self, desk: &mut Desk<'_>, exchanges: &mut ExchangeControl, command: &LevelCommand) {
+        let refused = match self.level_of(desk, command) {
+            Ok((scope, level)) => {
+                let id = command.id.clone();
+                exchanges.set_level(desk, scope, level, LevelCause::Command, id);
+                None
+            }
+            Err(refusal) => Some(refusal),
+        };
+        if let Some(refusal) = refused {
+            let strategy = match &command.scope {
+                Ok(LevelScope::Strategy(id)) => Some(*id),
+                _ => None,
+            };
+            let text = format!("{}: {}", refusal.reason.as_str(), refusal.detail);
+            desk.alert(AlertLevel::Warning, "level_refused", strategy, text);
+            // The sender sees the true state again, whatever its switch shows.
+            let known = strategy.and_then(|id| exchanges.account_of(id));
+            known.into_iter().for_each(|index| exchanges.touch(index));
+            let level = desk.state().level.level;
+            desk.publish(Update::Level(level));
+        }
+        desk.emit(Effect::Reply { token: command.token, result: None });
+    }
+
+    fn level_of(&self, desk: &Desk<'_>, command: &LevelCommand) -> Result<(LevelScope, Level), Refusal> {
+        let scope = command.scope.clone()?;
+        let level = command.level.clone()?;
+        let present = match scope {
+            LevelScope::Daemon => desk.state().level.level,
+            LevelScope::Strategy(id) if self.strategies.contains_key(&id) => {
+                desk.state().strategies[&id].level.level
+            }
+            LevelScope::Strategy(id) => {
+                let detail = format!("strategy: {:?} is not configured", id.as_str());
+                return Err(Refusal::new(Reason::UnknownStrategy, detail));
+            }
+        };
+        if level < present || level == Level::Run {
+            check_loosening(desk, command, self.store_available)?;
+        }
+        Ok((scope, level))
+    }
+}
+
+impl Decision {
+    fn rejected(refusal: Refusal) -> Decision {
+        Decision { outcome: Outcome::Rejected(refusal), orders: Vec::new(), note: None }
+    }
+
+    fn done(outcome: Outcome) -> Decision {
+        Decision { outcome, orders: Vec::new(), note: None }
+    }
+}
+
+fn check_loosening(desk: &Desk<'_>, command: &LevelCommand, store_available: bool) -> Result<(), Refusal> {
+    let refuse = |reason, detail: String| Err(Refusal::new(reason, detail));
+    let (Some(time), Some(id)) = (command.time, &command.id) else {
+        let detail = "level: loosening needs JSON with level, id and time".into();
+        return refuse(Reason::Malformed, detail);
+    };
+    if !store_available {
+        return refuse(Reason::StoreUnavailable, "the store fails: levels can only be tightened".into());
+    }
+    if desk.state().level_commands.contains(id) {
+        return refuse(Reason::Duplicate, format!("id: {id} was used before"));
+    }
+    check_time(desk.at, time, AGE_MS_MAX)
+}
+
+fn check_supported(settings: &StrategySettings, signal: &Signal) -> Result<(), Refusal> {
+    let refuse = |reason, detail: String| Err(Refusal::new(reason, detail));
+    let size = signal.size.or(settings.default_size);
+    let sizes_risk = matches!(size, Some(Size::RiskPct(_)));
+    if signal.take_profit.is_some() {
+        return refuse(Reason::Unsupported, "take_profit: protective orders are not supported yet".into());
+    }
+    if signal.stop_loss.is_some() && !sizes_risk {
+        let detail = "stop_loss: protective orders are not supported yet, it only sizes risk_pct";
+        return refuse(Reason::Unsupported, detail.into());
+    }
+    if size.is_none() && signal.action != Action::Flat {
+        let detail = format!(
+            "quantity: missing, also notional, equity_pct and risk_pct, and {} has no default_size",
+            settings.id
+        );
+        return refuse(Reason::Malformed, detail);
+    }
+    Ok(())
+}
+
+fn check_age(at: Timestamp, signal: &Signal) -> Result<(), Refusal> {
+    let usual = if signal.action == Action::Flat { AGE_FLAT_MS_MAX } else { AGE_MS_MAX };
+    check_time(at, signal.time, signal.age_ms_max.unwrap_or(usual))
+}
+
+fn check_time(at: Timestamp, time: Timestamp, age_ms_max: i64) -> Result<(), Refusal> {
+    let age_ms = at.since_ms(time);
+    let seconds = |ms: i64| ms as f64 / 1000.0;
+    if age_ms > age_ms_max {
+        let (age, limit) = (seconds(age_ms), seconds(age_ms_max));
+        return Err(Refusal::new(
+            Reason::Stale,
+            format!("time: {time} is {age} s old, the limit is {limit} s"),
+        ));
+    }
+    if age_ms < -FUTURE_MS_MAX {
+        let ahead = seconds(-age_ms);
+        let detail = format!("time: {time} is {ahead} s in the future, the limit is 5 s");
+        return Err(Refusal::new(Reason::FromFuture, detail));
+    }
+    Ok(())
+}
+
+/// Plans an admitted signal, holds it against the limits, and sends its order.
+fn decide(
+    desk: &mut Desk<'_>,
+    exchanges: &mut ExchangeControl,
+    admitted: &Admitted<'_>,
+    signal: &Signal,
+    store_available: bool,
+) -> Decision {
+    let planned = match plan_of(desk, exchanges, admitted, signal) {
+        Ok(planned) => planned,
+        Err(refusal) => return Decision::rejected(refusal),
+    };
+    let (quantity, opened, cancel_first, only_closes) = match planned {
+        Plan::Unchanged => return Decision::done(Outcome::Unchanged),
+        Plan::CancelOnly => {
+            cancel_symbol(desk, exchanges, admitted, signal);
+            return Decision::done(Outcome::Filled);
+        }
+        Plan::Order { quantity, opened, cancel_first, only_closes } => {
+            (quantity, opened, cancel_first, only_closes)
+        }
+    };
+    if !store_available && !opened.is_zero() {
+        let detail = "the store fails: entries wait until it works again";
+        return Decision::rejected(Refusal::new(Reason::StoreUnavailable, detail));
+    }
+    if cancel_first {
+        cancel_symbol(desk, exchanges, admitted, signal);
+    }
+    let mut decision = match send(desk, exchanges, admitted, signal, (quantity, opened)) {
+        Ok(decision) => decision,
+        Err(refusal) => return Decision::rejected(refusal),
+    };
+    if only_closes {
+        decision.note = Some("the level allows only the closing part of this flip".into());
+    }
+    decision
+}
+
+fn plan_of(
+    desk: &Desk<'_>,
+    exchanges: &ExchangeControl,
+    admitted: &Admitted<'_>,
+    signal: &Signal,
+) -> Result<Plan, Refusal> {
+    let settings = admitted.settings;
+    let market = desk.prices.get(admitted.key).expect("a strategy's market is configured");
+    let view = market.view(desk.at);
+    let ledger = &desk.state().strategies[&settings.id];
+    let position = ledger.positions.get(&signal.symbol).map_or(Quantity::ZERO, |p| p.quantity);
+    let orders =
+        || exchanges.open_orders(desk.state(), admitted.account).filter(|o| o.symbol == signal.symbol);
+    let side = match signal.action {
+        Action::Long | Action::Buy => Side::Buy,
+        Action::Short | Action::Sell | Action::Flat => Side::Sell,
+    };
+    let market_price = || taker_price(side, &view, Ratio::ZERO).or(market.reference());
+    let no_price = Refusal::new(Reason::NoPrice, format!("{} has not sent a price yet", admitted.key.feed));
+    let stale = match market.age_ms(desk.at) {
+        None => Some(no_price),
+        Some(age_ms) if age_ms > market.stale_after_ms() => {
+            let limit_ms = market.stale_after_ms();
+            let detail = format!("the price was confirmed {age_ms} ms ago, the limit is {limit_ms} ms");
+            Some(Refusal::new(Reason::StalePrice, detail))
+        }
+        Some(_) => None,
+    };
+    let daemon = desk.state().level.effective(desk.at);
+    plan(&PlanInput {
+        action: signal.action,
+        size: signal.size.or(settings.default_size),
+        size_is_default: signal.size.is_none(),
+        stop_loss: signal.stop_loss,
+        position,
+        working: orders().map(|order| order.remaining_signed()).sum(),
+        working_exits: exchanges.working_exits(desk.state(), admitted.account, signal.symbol, position),
+        has_orders: orders().next().is_some(),
+        price: signal.order_type.price().or_else(market_price),
+        stale: stale.as_ref(),
+        equity: exchanges.accounts()[admitted.account].book().equity(),
+        instrument: view.instrument,
+        level: ledger.level.effective(desk.at).max(daemon),
+    })
+}
+
+/// Makes the order, has it approved and submits it.
+fn send(
+    desk: &mut Desk<'_>,
+    exchanges: &mut ExchangeControl,
+    admitted: &Admitted<'_>,
+    signal: &Signal,
+    (quantity, opened): (Quantity, Quantity),
+) -> Result<Decision, Refusal> {
+    let settings = admitted.settings;
+    let market = desk.prices.get(admitted.key).expect("a strategy's market is configured");
+    let instrument = market.view(desk.at).instrument;
+    let order_type = match signal.order_type {
+        OrderType::Market => OrderType::Market,
+        OrderType::Limit { price } => OrderType::Limit { price: instrument.round_price(price) },
+    };
+    let store = desk.state().store_id.expect("the store has an id since its first record");
+    let id = order_id(store, settings.id, signal.id.as_str(), signal.time, "0");
+    let draft = OrderDraft {
+        strategy: settings.id,
+        symbol: signal.symbol,
+        venue: settings.venue,
+        signal_id: Some(signal.id.clone()),
+        quantity_signed: quantity,
+        order_type,
+        reduce_only: opened.is_zero(),
+    };
+    let order = draft.order(id, desk.at);
+    let approved = if opened.is_zero() {
+        approve_reduction(order)
+    } else {
+        check_open_orders(desk, exchanges, admitted)?;
+        let side = Side::of(quantity);
+        let slippage = settings.paper.slippage_bps;
+        let price = order_type.price().or_else(|| taker_price(side, &market.view(desk.at), slippage));
+        let Some(price) = price.or(market.reference()) else {
+            return Err(Refusal::new(Reason::NoPrice, "the feed has not sent a price yet"));
+        };
+        let flips = opened < quantity.abs();
+        exchanges.approve(desk, admitted.account, order, instrument.notional(price, opened), flips)?
+    };
+    exchanges.submit(desk, admitted.account, approved);
+    let outcome = if desk.state().orders.contains_key(&id) { Outcome::Accepted } else { Outcome::Filled };
+    Ok(Decision { outcome, orders: vec![id], note: None })
+}
+
+fn check_open_orders(
+    desk: &Desk<'_>,
+    exchanges: &ExchangeControl,
+    admitted: &Admitted<'_>,
+) -> Result<(), Refusal> {
+    let open = exchanges.open_orders(desk.state(), admitted.account).count();
+    if open >= OPEN_ORDERS_MAX {
+        let detail = format!("{open} orders are working, the limit is {OPEN_ORDERS_MAX}");
+        return Err(Refusal::new(Reason::LimitExceeded, detail));
+    }
+    Ok(())
+}
+
+fn cancel_symbol(
+    desk: &mut Desk<'_>,
+    exchanges: &mut ExchangeControl,
+    admitted: &Admitted<'_>,
+    signal: &Signal,
+) {
+    let symbol = signal.symbol;
+    exchanges.cancel_orders(desk, admitted.account, OrderReason::Flat, |order| order.symbol == symbol);
+}
+
+/// The answer to a signal whose id was decided before.
+fn repeat(at: Timestamp, message: &SignalMessage, signal: &Signal, decided: &Decided) -> SignalResult {
+    let same = decided.fingerprint.is_none_or(|known| known == fingerprint(signal));
+    if same {
+        return SignalResult { repeated: true, ..decided.result.clone() };
+    }
+    let detail = format!("id: {} was used by another signal", signal.id);
+    result_of(at, message, Outcome::Rejected(Refusal::new(Reason::Duplicate, detail)))
+}
+
+fn result_of(at: Timestamp, message: &SignalMessage, outcome: Outcome) -> SignalResult {
+    SignalResult {
+        strategy: message.strategy.clone(),
+        id: message.id.clone(),
+        outcome,
+        note: None,
+        orders: Vec::new(),
+        repeated: false,
+        time: at,
+    }
+}
+
+/// Publishes and replies a result that is not journalled.
+fn answer(desk: &mut Desk<'_>, token: ReplyToken, result: SignalResult) {
+    desk.publish(Update::Result(result.clone()));
+    desk.emit(Effect::Reply { token, result: Some(result) });
+}
