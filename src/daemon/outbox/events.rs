@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{EVENTS_MAX, Outgoing, Qos, Ticket};
+use super::{EVENTS_MAX, JournalEvent, Outgoing, Qos, Ticket};
 
 /// What the outbox wants from the journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,7 +80,7 @@ impl Events {
         (room >= EVENTS_MAX / 2).then_some(Refill { from: spill.from, limit: room })
     }
 
-    pub(super) fn refill(&mut self, from: u64, events: Vec<(u64, String, Vec<u8>)>, complete_through: u64) {
+    pub(super) fn refill(&mut self, from: u64, events: Vec<JournalEvent>, complete_through: u64) {
         let Some(spill) = self.spill.filter(|spill| spill.from == from) else { return };
         let mut through = complete_through;
         for (sequence, topic, payload) in events {

@@ -31,6 +31,9 @@ pub const TRANSIENT_MAX: usize = 1_000;
 /// Topic and payload in bytes: under the 256 KiB that brokers are asked to accept, with room for the packet's header.
 pub const PAYLOAD_BYTES_MAX: usize = 255 * 1024;
 
+/// An event as it is read back from the journal: sequence, topic, payload.
+pub type JournalEvent = (u64, String, Vec<u8>);
+
 /// Delivery guarantee of a transient message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Qos {
@@ -161,7 +164,7 @@ impl Outbox {
     /// Brings events back from the journal: `events`, ascending, are all events from `from` (of [`Refill`]) through
     /// `complete_through`. More than there is room for is left for the next refill. An answer to an older request is
     /// ignored, so nothing is lost or reordered while new events come in at the same time.
-    pub fn refill(&mut self, from: u64, events: Vec<(u64, String, Vec<u8>)>, complete_through: u64) {
+    pub fn refill(&mut self, from: u64, events: Vec<JournalEvent>, complete_through: u64) {
         let before = events.len();
         let mut events = events;
         events.retain(|(_, topic, payload)| !Self::too_large(topic, payload));
@@ -318,7 +321,7 @@ impl OutboxHandle {
     }
 
     /// [`Outbox::refill`].
-    pub fn refill(&self, from: u64, events: Vec<(u64, String, Vec<u8>)>, complete_through: u64) {
+    pub fn refill(&self, from: u64, events: Vec<JournalEvent>, complete_through: u64) {
         self.add(|outbox| outbox.refill(from, events, complete_through));
     }
 

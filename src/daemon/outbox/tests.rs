@@ -143,7 +143,7 @@ impl Random {
 }
 
 /// What the owner hands to [`Outbox::refill`] after reading `take` events.
-fn read_journal(journal: &[u64], from: u64, take: usize) -> (u64, Vec<(u64, String, Vec<u8>)>, u64) {
+fn read_journal(journal: &[u64], from: u64, take: usize) -> (u64, Vec<JournalEvent>, u64) {
     let read: Vec<u64> = journal.iter().copied().filter(|s| *s >= from).take(take).collect();
     let through = read.last().copied().unwrap_or(from - 1);
     (from, read.into_iter().map(|s| (s, "t".to_owned(), vec![])).collect(), through)
