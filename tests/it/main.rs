@@ -1,3 +1,7 @@
-//! Tests from outside the crate, in one binary.
+//! One integration binary: each module is one edge of the system, or one kind of proof.
+
+#[path = "../support/mod.rs"]
+mod support;
 
 mod kpi;
+mod mqtt_client;
