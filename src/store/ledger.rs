@@ -56,7 +56,6 @@ pub enum LedgerError {
 pub struct Ledger {
     dir: PathBuf,
     journal: Journal,
-    checkpointed: u64,
     _lock: StoreLock,
 }
 
@@ -101,7 +100,7 @@ impl Ledger {
         let checkpointed = state.sequence;
         fold(dir, &mut state, journal.last_sequence())?;
         let records = state.sequence - checkpointed;
-        let ledger = Ledger { dir: dir.to_path_buf(), journal, checkpointed, _lock: lock };
+        let ledger = Ledger { dir: dir.to_path_buf(), journal, _lock: lock };
         Ok((ledger, Opening { state, records, warnings }))
     }
 
@@ -113,14 +112,17 @@ impl Ledger {
         self.journal.append(first_sequence, records.len() as u32, RECORD_VERSION, &encode(records))
     }
 
-    /// Writes a checkpoint of the state, which must be folded through the last record of the journal or earlier.
+    /// Writes a checkpoint: the bytes of [`super::record::encode_state`] for a state folded through `sequence`, which
+    /// must be on disk already.
     ///
     /// # Errors
     /// When it cannot be written; the one before stays.
-    pub fn checkpoint(&mut self, state: &State) -> Result<(), StoreError> {
-        checkpoint::write(&self.dir, state.sequence, &encode_state(state))?;
-        self.checkpointed = state.sequence;
-        Ok(())
+    ///
+    /// # Panics
+    /// When the journal does not reach that far.
+    pub fn checkpoint(&mut self, sequence: u64, state: &[u8]) -> Result<(), StoreError> {
+        assert!(sequence <= self.last_sequence(), "a checkpoint must not be ahead of the journal");
+        checkpoint::write(&self.dir, sequence, state)
     }
 
     /// Begins a new file of the journal.

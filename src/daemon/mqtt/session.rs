@@ -245,7 +245,7 @@ impl<'a> Session<'a> {
     }
 
     fn send(&mut self, outgoing: Outgoing) {
-        let Outgoing { ticket, topic, payload, qos, retain, expiry_s } = outgoing;
+        let Outgoing { ticket, topic, payload, qos, retain, expiry_s, correlation } = outgoing;
         if topic.len() + payload.len() + PACKET_OVERHEAD > self.packet_bytes_max {
             self.complain(format!(
                 "{topic}: larger than the broker's packet limit of {} bytes",
@@ -259,8 +259,12 @@ impl<'a> Session<'a> {
             Qos::AtLeastOnce => QoS::AtLeastOnce,
         };
         let mut options = PublishOptions::new(qos).retain(retain);
-        if expiry_s.is_some() {
-            let properties = PublishProperties { message_expiry_interval: expiry_s, ..Default::default() };
+        if expiry_s.is_some() || correlation.is_some() {
+            let properties = PublishProperties {
+                message_expiry_interval: expiry_s,
+                correlation_data: correlation.map(Into::into),
+                ..Default::default()
+            };
             options = options.properties(properties);
         }
         self.publish(Some(ticket), &topic, payload, options);

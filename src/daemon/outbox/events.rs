@@ -122,7 +122,7 @@ impl Events {
             payload: event.payload.clone(),
             qos: Qos::AtLeastOnce,
             retain: false,
-            expiry_s: None,
+            expiry_s: None, correlation: None,
         })
     }
 

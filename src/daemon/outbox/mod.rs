@@ -74,6 +74,8 @@ pub struct Outgoing {
     pub retain: bool,
     /// Seconds after which the broker forgets it.
     pub expiry_s: Option<u32>,
+    /// MQTT 5 correlation data of the request that this answers.
+    pub correlation: Option<Vec<u8>>,
 }
 
 /// Depths and totals for the health topic. Totals count since the start.
@@ -102,6 +104,7 @@ struct Transient {
     topic: String,
     payload: Vec<u8>,
     qos: Qos,
+    correlation: Option<Vec<u8>>,
 }
 
 /// See the module.
@@ -180,16 +183,26 @@ impl Outbox {
 
     /// Adds a message that may be dropped: the oldest of the same QoS goes when [`TRANSIENT_MAX`] wait.
     pub fn transient(&mut self, topic: &str, payload: Vec<u8>, qos: Qos) {
-        if Self::too_large(topic, &payload) {
+        self.add_transient(Transient { topic: topic.to_owned(), payload, qos, correlation: None });
+    }
+
+    /// Adds the answer to a request on the topic that it asked for, with QoS 1; otherwise like [`Outbox::transient`].
+    pub fn respond(&mut self, topic: &str, payload: Vec<u8>, correlation: Option<Vec<u8>>) {
+        let qos = Qos::AtLeastOnce;
+        self.add_transient(Transient { topic: topic.to_owned(), payload, qos, correlation });
+    }
+
+    fn add_transient(&mut self, message: Transient) {
+        if Self::too_large(&message.topic, &message.payload) {
             self.dropped += 1;
             return;
         }
-        let queue = if qos == Qos::AtMostOnce { &mut self.ticks } else { &mut self.alerts };
+        let queue = if message.qos == Qos::AtMostOnce { &mut self.ticks } else { &mut self.alerts };
         if queue.len() == TRANSIENT_MAX {
             queue.pop_front();
             self.dropped += 1;
         }
-        queue.push_back(Transient { topic: topic.to_owned(), payload, qos });
+        queue.push_back(message);
     }
 
     /// Depths and totals.
@@ -264,6 +277,7 @@ impl Outbox {
             qos: message.qos,
             retain: false,
             expiry_s: None,
+            correlation: message.correlation.clone(),
         };
         self.transient_sent.insert(self.transient_count, message);
         Some(outgoing)
@@ -318,6 +332,11 @@ impl OutboxHandle {
     /// [`Outbox::transient`].
     pub fn transient(&self, topic: &str, payload: Vec<u8>, qos: Qos) {
         self.add(|outbox| outbox.transient(topic, payload, qos));
+    }
+
+    /// [`Outbox::respond`].
+    pub fn respond(&self, topic: &str, payload: Vec<u8>, correlation: Option<Vec<u8>>) {
+        self.add(|outbox| outbox.respond(topic, payload, correlation));
     }
 
     /// [`Outbox::refill`].

@@ -59,7 +59,7 @@ impl Retained {
             payload: entry.payload.clone(),
             qos: Qos::AtLeastOnce,
             retain: true,
-            expiry_s: entry.expiry_s,
+            expiry_s: entry.expiry_s, correlation: None,
         })
     }
 
