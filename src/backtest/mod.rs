@@ -1,1 +1,3 @@
-//! Placeholder of this commit: the module follows in the next ones.
+//! The second driver: recorded events in a loop. It may read files; it never uses the daemon.
+
+pub mod source;
