@@ -59,7 +59,7 @@ pub enum LineFault {
         /// The first empty line.
         line: u64,
     },
-    /// Beyond [`LINE_BYTES_MAX`].
+    /// Beyond [`super::LINE_BYTES_MAX`].
     #[error("longer than 4096 bytes")]
     TooLong,
     /// Not UTF-8.

@@ -50,13 +50,22 @@ impl Row<'_> {
         Ok(PriceUpdate::Quote { bid, bid_quantity: self.quantity(2)?, ask, ask_quantity: self.quantity(4)? })
     }
 
-    /// All prices are looked at, so that a shifted column is noticed although only the close is used.
+    /// All columns are looked at, so that a shifted one is noticed although only the close is used.
     pub(super) fn candle(&self) -> Result<PriceUpdate, LineFault> {
         for column in 1..=3 {
             self.price(column)?;
         }
-        self.quantity(5)?;
+        self.volume(5)?;
         Ok(PriceUpdate::Candle { close: self.price(4)? })
+    }
+
+    /// A volume is not kept, and often has the 17 digits of a binary sum: it only has to be a number.
+    fn volume(&self, column: usize) -> Result<(), LineFault> {
+        match self.field(column).parse::<f64>() {
+            Ok(volume) if volume.is_finite() && volume < 0.0 => Err(self.fault(column, ValueFault::Negative)),
+            Ok(volume) if volume.is_finite() => Ok(()),
+            _ => Err(self.fault(column, ValueFault::NotANumber)),
+        }
     }
 
     fn price(&self, column: usize) -> Result<Price, LineFault> {

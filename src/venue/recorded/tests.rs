@@ -49,7 +49,7 @@ fn good_files() {
         &["60 close 2", "240 close 3", "300 close 4"],
     );
     check(
-        &format!("{CANDLES}\n0,1,2,1,2,0\n0,1,2,1,3,0\n60,1,2,1,4,0"),
+        &format!("{CANDLES}\n0,1,2,1,2,0\n0,1,2,1,3,1.2867745400000001\n60,1,2,1,4,0"),
         &["60 close 2", "60 close 3", "120 close 4"],
     );
     check(TRADES, &[]);
@@ -107,6 +107,8 @@ fn broken_trades_and_candles() {
     check(TRADES, "5,10,1,BUY,1", r#"line 2: column taker_side: "BUY" is not buy or sell"#);
     check(CANDLES, "5,1,1,0,1,1", r#"line 2: column low: "0" is not above 0"#);
     check(CANDLES, "5,1,1,1,x,1", r#"line 2: column close: "x" is not a number"#);
+    check(CANDLES, "5,1,1,1,1,inf", r#"line 2: column volume: "inf" is not a number"#);
+    check(CANDLES, "5,1,1,1,1,", r#"line 2: column volume: "" is not a number"#);
     check(CANDLES, "5,1,1,1,1,-1", r#"line 2: column volume: "-1" is below 0"#);
     let unknown = "the timeframe is unknown: no two candles have different open times";
     check(CANDLES, "5,1,1,1,1,1", &format!("line 2: {unknown}"));
