@@ -1,0 +1,3 @@
+//! The integration tests, one binary: a file for each subject.
+
+mod feeds;
