@@ -1,3 +1,4 @@
+<<<<<<< HEAD
 //! The second driver: recorded events in a loop. May read files; knows neither sockets nor the daemon.
 
 use crate::engine::Engine;
@@ -18,3 +19,8 @@ pub fn run(
         sink(engine, &effects);
     }
 }
+=======
+//! The second driver: recorded events in a loop. It may read files; it never uses the daemon.
+
+pub mod source;
+>>>>>>> feeds

@@ -3,5 +3,6 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod feeds;
 mod kpi;
 mod mqtt_client;
