@@ -8,6 +8,8 @@
 //! as they ask for nothing, and are problems otherwise. `docs/CONFIGURATION.md` has every key.
 
 mod demo;
+#[cfg(test)]
+mod documented;
 mod effective;
 mod engine;
 mod feed;
