@@ -3,6 +3,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod config;
 mod feeds;
 mod kpi;
 mod mqtt_client;
