@@ -1,5 +1,6 @@
-<<<<<<< HEAD
 //! The second driver: recorded events in a loop. May read files; knows neither sockets nor the daemon.
+
+pub mod source;
 
 use crate::engine::Engine;
 use crate::engine::effect::Effect;
@@ -19,8 +20,3 @@ pub fn run(
         sink(engine, &effects);
     }
 }
-=======
-//! The second driver: recorded events in a loop. It may read files; it never uses the daemon.
-
-pub mod source;
->>>>>>> feeds

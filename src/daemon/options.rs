@@ -47,7 +47,9 @@ pub enum RunError {
         error: std::io::Error,
     },
     /// The engine failed; the event is journalled as poisoned.
-    #[error("internal failure while an event was handled: {0}; the process ends so that it starts again from the journal")]
+    #[error(
+        "internal failure while an event was handled: {0}; the process ends so that it starts again from the journal"
+    )]
     Internal(String),
 }
 

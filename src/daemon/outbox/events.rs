@@ -122,7 +122,8 @@ impl Events {
             payload: event.payload.clone(),
             qos: Qos::AtLeastOnce,
             retain: false,
-            expiry_s: None, correlation: None,
+            expiry_s: None,
+            correlation: None,
         })
     }
 

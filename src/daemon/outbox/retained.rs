@@ -59,7 +59,8 @@ impl Retained {
             payload: entry.payload.clone(),
             qos: Qos::AtLeastOnce,
             retain: true,
-            expiry_s: entry.expiry_s, correlation: None,
+            expiry_s: entry.expiry_s,
+            correlation: None,
         })
     }
 
