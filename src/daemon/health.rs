@@ -5,13 +5,15 @@ use std::sync::atomic::Ordering;
 
 use tokio::sync::watch;
 
-use super::commit::CommitFigures;
+use super::commit::{CommitFigures, send};
 use super::feed::FeedStatus;
 use super::mqtt::BusStatus;
 use super::outbox::{OutboxHandle, Qos};
+use crate::engine::effect::{Alert, AlertLevel, Update};
 use crate::engine::state::State;
 use crate::message::daemon::{FeedView, Health, feed, health};
 use crate::message::topic::Topics;
+use crate::message::view;
 use crate::model::ids::FeedId;
 use crate::model::time::Timestamp;
 
@@ -71,6 +73,12 @@ impl HealthReporter {
         let status = status.borrow().clone();
         if let Some(error) = &status.error {
             tracing::error!(feed = id.as_str(), "feed: {error}");
+            let text = format!("feed {id}: {error}");
+            let alert =
+                Alert { level: AlertLevel::Error, code: "feed_failed", text, strategy: None, time: now };
+            for message in view::update(&self.topics, &Update::Alert(alert)) {
+                send(&self.outbox, message);
+            }
         }
         let view = FeedView {
             feed: *id,

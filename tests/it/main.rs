@@ -7,3 +7,4 @@ mod config;
 mod feeds;
 mod kpi;
 mod mqtt_client;
+mod poison;
