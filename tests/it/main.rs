@@ -4,6 +4,7 @@
 mod support;
 
 mod config;
+mod daemon;
 mod feeds;
 mod kpi;
 mod mqtt_client;

@@ -1,0 +1,59 @@
+//! Many signals of every kind: each has its one result, and the published books are the sum of the published fills.
+
+use std::time::Instant;
+
+use super::load::{Load, books, check_executions, differences, topic};
+use super::{Scene, setting};
+use crate::support::bus::Bus;
+use crate::support::mosquitto::Setup;
+use crate::support::program::STRATEGIES;
+
+#[tokio::test]
+async fn signals_have_one_result_each_and_the_books_balance() {
+    let count = setting("TRADEBUS_SIGNALS", 300);
+    let mut scene = Scene::start(Setup::default(), "").await;
+    let bus = &mut scene.bus;
+    let mut load = Load::new("s", setting("TRADEBUS_SEED", 1) as u64);
+    let begun = Instant::now();
+    load.publish(bus, count).await;
+    let named = load.named();
+    bus.until("every result", |heard| heard.results_count >= named).await;
+    let seconds = begun.elapsed().as_secs_f64();
+    // Cancels what rests, so that no fill comes after the last look.
+    bus.publish("tradebus/daemon/level/set", b"pause", false).await;
+    bus.until("pause", |heard| heard.word("daemon/level") == Some("pause")).await;
+    let settled = |heard: &_| differences(heard, &books(heard)).is_empty();
+    bus.until("the last order", |heard| {
+        let mut newest = std::collections::BTreeMap::new();
+        heard.said("order").for_each(|(_, order)| drop(newest.insert(order["order_id"].clone().to_string(), order)));
+        newest.values().all(|order| order["status"] != "working" && order["status"] != "submitting")
+    })
+    .await;
+    bus.until("the published books", settled).await;
+
+    load.check_results(&bus.heard, true);
+    assert_eq!(bus.heard.results_count, named, "one result for each signal");
+    check_executions(&bus.heard);
+    let fills = bus.heard.said("fill").count();
+    assert!(fills * 3 > count, "only {fills} fills");
+    assert!(bus.heard.events.values().all(|said| (said.new, said.replayed) == (1, 0)), "an event came twice");
+
+    // Somebody who comes later sees the same books, and no command.
+    let mut late = Bus::connect(scene.broker.port, "late").await;
+    let expected = books(&bus.heard);
+    late.until("the books for a late reader", |heard| differences(heard, &expected).is_empty()).await;
+    for strategy in STRATEGIES.iter().copied().chain(["ghost"]) {
+        let left = late.heard.newest.get(&topic(strategy));
+        assert!(left.is_none_or(|message| message.payload.is_empty()), "retained: {left:?}");
+    }
+    let ended = scene.program.terminate();
+    assert_eq!(ended.code, Some(0), "{}", ended.log);
+    let verified = tradebus::store::verify(&scene.site.store()).expect("a sound store");
+    println!(
+        "signals: {count} published, {named} results, {fills} fills, {} alerts, {} records, books equal to the last \
+         digit, {seconds:.1} s, {:.0} signals/s",
+        bus.heard.alerts.len(),
+        verified.records,
+        count as f64 / seconds
+    );
+}
