@@ -9,15 +9,18 @@ use super::exit::{Exit, Failure};
 use crate::model::amount::parse_decimal;
 use crate::model::ids::{SignalId, StrategyId, StrategyType, Symbol};
 
-/// Prices, positions and strategy signals over MQTT, traded on paper.
+/// Heading of the options that most commands have.
+const COMMON: &str = "Common options";
+
+/// Prices, positions and strategy signals over MQTT, traded on paper
 #[derive(Debug, Parser)]
-#[command(name = "tradebus", version, about)]
+#[command(name = "tradebus", version)]
 pub struct Arguments {
     /// Configuration file, instead of /etc/tradebus/tradebus.toml
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE", help_heading = COMMON)]
     pub config: Option<PathBuf>,
     /// Prints for programs instead of people
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = COMMON)]
     pub json: bool,
     #[command(flatten)]
     pub set: Set,
@@ -63,7 +66,7 @@ pub enum Command {
 #[derive(Clone, Debug, Default, Args)]
 pub struct Set {
     /// Overrides a setting, such as log.level=debug; may be repeated
-    #[arg(long, value_name = "KEY=VALUE")]
+    #[arg(long, value_name = "KEY=VALUE", help_heading = COMMON)]
     pub set: Vec<String>,
 }
 

@@ -15,6 +15,11 @@ pub fn verify(arguments: &Arguments, command: &VerifyArguments) -> Result<Exit, 
         Some(dir) => dir.clone(),
         None => settings::load(arguments, &command.set)?.config.store.path,
     };
+    // A mistyped folder must not pass for a store without records, nor get a lock file.
+    if !dir.join("journal").is_dir() {
+        let text = format!("there is no store in {}: it has no folder \"journal\"", dir.display());
+        return Err(Failure::new(Exit::DATA, text));
+    }
     let verified = store::verify(&dir);
     if arguments.json {
         output::print_line(&json(&dir, &verified))?;
