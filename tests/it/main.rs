@@ -1,3 +1,9 @@
 //! Tests from outside the crate, in one binary.
 
+#[path = "../support/rig.rs"]
+mod rig;
+#[path = "../support/scenario.rs"]
+mod scenario;
+
 mod kpi;
+mod scenarios;
