@@ -1,5 +1,6 @@
 //! The second driver: recorded events in a loop. May read files; knows neither sockets nor the daemon.
 
+pub mod event_log;
 pub mod source;
 
 use crate::engine::Engine;

@@ -53,6 +53,11 @@ impl Clock {
         }
     }
 
+    /// Whether time goes on by itself; a recorded clock stands still between its events.
+    pub fn flows(&self) -> bool {
+        !matches!(&*self.0, Kind::Recorded { .. })
+    }
+
     /// Moves a recorded clock to the time of an event; an earlier time and other clocks stay as they are.
     pub fn advance(&self, time: Timestamp) {
         if let Kind::Recorded { latest_ms } = &*self.0 {
