@@ -90,9 +90,10 @@ impl ExchangeControl {
         let mut types: BTreeMap<StrategyType, Vec<usize>> = BTreeMap::new();
         for (index, strategy) in settings.strategies.iter().enumerate() {
             let mut exchange: Box<dyn Exchange> = Box::new(PaperExchange::new(strategy.paper.clone()));
-            for order in state.orders.values().filter(|order| is_resting(order, strategy)) {
-                exchange.restore(order);
-            }
+            let mut resting: Vec<&Order> =
+                state.orders.values().filter(|order| is_resting(order, strategy)).collect();
+            resting.sort_by_key(|order| (order.created, order.order_id));
+            resting.into_iter().for_each(|order| exchange.restore(order));
             for key in strategy.markets.values() {
                 prices.listen(*key, index, strategy.ticks);
             }
@@ -196,7 +197,8 @@ impl ExchangeControl {
         let positions: Vec<(Symbol, Quantity)> =
             desk.state().strategies[&strategy].positions.values().map(|p| (p.symbol, p.quantity)).collect();
         for (symbol, quantity) in positions {
-            let missing = quantity.abs() - self.working_exits(desk.state(), index, symbol, quantity);
+            let missing =
+                quantity.abs() - self.working_exits(desk.state(), index, symbol, quantity, is_sent_exit);
             if !missing.is_positive() || self.market_of(index, symbol).is_none() {
                 continue;
             }
@@ -210,7 +212,9 @@ impl ExchangeControl {
                 reduce_only: true,
             };
             let store = desk.state().store_id.expect("the store has an id since its first record");
-            let id = order_id(store, strategy, cause, desk.at, symbol.as_str());
+            // The sequence keeps two closings within one millisecond apart.
+            let leg = format!("{symbol}-{}", desk.state().sequence);
+            let id = order_id(store, strategy, cause, desk.at, &leg);
             let approved = approve_reduction(draft.order(id, desk.at));
             self.submit(desk, index, approved);
         }
@@ -283,11 +287,19 @@ impl ExchangeControl {
         state.orders.values().filter(move |order| order.strategy == strategy)
     }
 
-    /// Base units, without sign, that working orders would still take off a position.
-    pub fn working_exits(&self, state: &State, index: usize, symbol: Symbol, position: Quantity) -> Quantity {
-        let exits = self.open_orders(state, index).filter(|order| {
-            order.symbol == symbol && order.remaining_signed().is_negative() != position.is_negative()
-        });
+    /// Base units, without sign, that the working orders of `which` would still take off a position.
+    pub fn working_exits(
+        &self,
+        state: &State,
+        index: usize,
+        symbol: Symbol,
+        position: Quantity,
+        which: fn(&Order) -> bool,
+    ) -> Quantity {
+        let opposes = |order: &Order| order.remaining_signed().is_negative() != position.is_negative();
+        let exits = self
+            .open_orders(state, index)
+            .filter(|order| order.symbol == symbol && opposes(order) && which(order));
         exits.map(|order| order.remaining()).sum()
     }
 
@@ -335,7 +347,8 @@ impl ExchangeControl {
         reports.clear();
     }
 
-    /// Cancels the newest reduce-only orders of a symbol that would do more than close its position.
+    /// Cancels the reduce-only orders of a symbol that would do more than close its position: resting ones before
+    /// those on their way, newer ones before older.
     fn cancel_excess(
         &mut self,
         desk: &Desk<'_>,
@@ -349,7 +362,7 @@ impl ExchangeControl {
             .open_orders(desk.state(), index)
             .filter(|order| order.symbol == symbol && order.reduce_only)
             .collect();
-        exits.sort_by_key(|order| (order.created, order.order_id));
+        exits.sort_by_key(|order| (!is_sent_exit(order), order.created, order.order_id));
         let mut left = position.abs();
         for order in exits {
             let opposes = order.remaining_signed().is_negative() != position.is_negative();
@@ -399,6 +412,11 @@ impl ScopeEntry {
             published_at: None,
         }
     }
+}
+
+/// Whether an order is an exit that surely fills: at the market, and only reducing.
+pub fn is_sent_exit(order: &Order) -> bool {
+    order.reduce_only && order.order_type == OrderType::Market
 }
 
 /// Whether an order of the journal rests at this strategy's exchange.

@@ -5,7 +5,7 @@
 use super::desk::Desk;
 use super::effect::{AlertLevel, Update};
 use super::event::{Level, LevelScope};
-use super::exchange_control::{Dirty, ExchangeControl};
+use super::exchange_control::{Account, Dirty, ExchangeControl, is_sent_exit};
 use super::portfolio::sample_of;
 use super::record::{LevelCause, LevelRecord, Record, SampleRecord, Scope, ScopeSample};
 use super::state::State;
@@ -18,6 +18,10 @@ use crate::risk::{OnDrawdown, Trip, trips};
 
 /// A risen peak is journalled at most this often, in milliseconds.
 pub const PEAK_JOURNAL_MS: i64 = 60_000;
+/// The most times that the latches are looked at within one event; each trips once, so few are enough.
+const GUARD_ROUNDS_MAX: usize = 8;
+/// The most days that are sampled after an absence.
+const DAYS_SAMPLED_MAX: i64 = 4_000;
 
 impl ExchangeControl {
     /// Values the position of one account in one market.
@@ -107,18 +111,15 @@ impl ExchangeControl {
         marks.dedup();
         self.peaks_journalled = desk.at;
         desk.record(Record::Sample(SampleRecord { time: desk.at, day, scopes, marks }));
-        if day.is_some() {
-            self.sync_all(desk);
-            self.publish_kpis(desk, None);
-        }
     }
 
     /// When a risen peak may be journalled next.
     pub fn peak_due(&self, state: &State) -> Option<Timestamp> {
-        let risen = self.accounts.iter().any(|account| {
-            let journalled = state.scopes.get(&Scope::Strategy(account.settings.id));
-            journalled.is_some_and(|journalled| account.book.peak > journalled.peak)
-        });
+        let own = |account: &Account| (Scope::Strategy(account.settings.id), account.book.peak);
+        let sums = self.scopes.iter().map(|entry| (entry.scope, entry.peak));
+        let mut peaks = self.accounts.iter().map(own).chain(sums);
+        let risen =
+            peaks.any(|(scope, peak)| state.scopes.get(&scope).is_some_and(|known| peak > known.peak));
         risen.then(|| self.peaks_journalled.plus_ms(PEAK_JOURNAL_MS))
     }
 
@@ -127,23 +128,39 @@ impl ExchangeControl {
         state.day.map(|day| Timestamp::day_start(day + 2))
     }
 
-    /// The daily sample of the day that ended just before `at`.
+    /// The daily samples of the days that ended before `at`: one, or several after an absence.
     pub fn on_day_end(&mut self, desk: &mut Desk<'_>) {
         let ended = (desk.at.as_ms() - 1).div_euclid(DAY_MS);
-        self.sample(desk, Some(ended));
+        let first = desk.state().day.map_or(ended, |day| day + 1);
+        for day in first.max(ended - DAYS_SAMPLED_MAX)..=ended {
+            self.sample(desk, Some(day));
+        }
+        self.sync_all(desk);
+        self.publish_kpis(desk, None);
     }
 
     /// Trips what the present figures trip, and drives every flattening on. Called after each event.
     pub fn guard(&mut self, desk: &mut Desk<'_>) {
+        for _ in 0..GUARD_ROUNDS_MAX {
+            let before = desk.state().sequence;
+            self.guard_once(desk);
+            // What a trip closes costs fees, which may trip more.
+            if desk.state().sequence == before {
+                return;
+            }
+        }
+    }
+
+    fn guard_once(&mut self, desk: &mut Desk<'_>) {
         for index in 0..self.accounts.len() {
             let account = &self.accounts[index];
-            if account.dirty == Dirty::No || account.book.holdings().is_empty() {
+            if account.dirty == Dirty::No {
                 continue;
             }
             let strategy = account.settings.id;
             let (equity, peak, day_start) =
                 (account.book.equity(), account.book.peak, account.book.day_start);
-            if !equity.is_positive() {
+            if !equity.is_positive() && !account.book.holdings().is_empty() {
                 self.liquidate(desk, index);
             }
             let tripped: Vec<Trip> =
@@ -194,7 +211,8 @@ impl ExchangeControl {
             Trip::Drawdown(OnDrawdown::Reduce) => (Level::Reduce, LevelCause::Drawdown, "drawdown"),
         };
         // Once flat, a tripped flatten has become reduce: it does not trip again.
-        if matches!(trip, Trip::Drawdown(_)) && state.level >= level.min(Level::Reduce) {
+        let done = level == Level::Flatten && state.level == Level::Reduce && !self.holds(scope);
+        if matches!(trip, Trip::Drawdown(_)) && (state.level >= level || done) {
             return;
         }
         let strategy = strategy_of(scope);
@@ -203,16 +221,30 @@ impl ExchangeControl {
         self.set_level(desk, scope, level, cause, None);
     }
 
+    /// Whether a strategy, or any, holds a position that it can close.
+    fn holds(&self, scope: LevelScope) -> bool {
+        let mut accounts = self.accounts.iter();
+        accounts.any(|account| {
+            let meant = scope == LevelScope::Daemon || scope == LevelScope::Strategy(account.settings.id);
+            meant && !account.book.holdings().is_empty()
+        })
+    }
+
     fn liquidate(&mut self, desk: &mut Desk<'_>, index: usize) {
         let strategy = self.accounts[index].settings.id;
-        self.cancel_orders(desk, index, OrderReason::Liquidation, |order| !order.reduce_only);
+        let equity = self.accounts[index].book.equity();
+        let before = desk.state().sequence;
+        self.cancel_orders(desk, index, OrderReason::Liquidation, |order| !is_sent_exit(order));
         if desk.state().strategies[&strategy].level.level < Level::Reduce {
-            let text = format!("equity fell to {}: everything is closed", self.accounts[index].book.equity());
-            desk.alert(AlertLevel::Error, "paper_liquidated", Some(strategy), text);
             let scope = LevelScope::Strategy(strategy);
             self.set_level(desk, scope, Level::Reduce, LevelCause::Liquidated, None);
         }
         self.close_positions(desk, index, "liquidation");
+        // Without a price the closing waits; it is told only once.
+        if desk.state().sequence > before {
+            let text = format!("equity fell to {equity}: everything is closed");
+            desk.alert(AlertLevel::Error, "paper_liquidated", Some(strategy), text);
+        }
     }
 
     /// Sets a level: journals it, takes working entries back when it tightens, and publishes.
@@ -280,7 +312,7 @@ impl ExchangeControl {
             if !own && !daemon {
                 continue;
             }
-            self.cancel_orders(desk, index, OrderReason::Level, |order| !order.reduce_only);
+            self.cancel_orders(desk, index, OrderReason::Level, |order| !is_sent_exit(order));
             self.close_positions(desk, index, "flatten");
             let flat = desk.state().strategies[&strategy].positions.is_empty();
             all_flat &= flat;

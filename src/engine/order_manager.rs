@@ -150,10 +150,7 @@ fn trade_of(fill: &Fill, position: &Position) -> Trade {
         strategy: fill.strategy,
         symbol: fill.symbol,
         venue: fill.venue,
-        side: match fill.side {
-            Side::Buy => Side::Sell,
-            Side::Sell => Side::Buy,
-        },
+        side: fill.side.opposite(),
         open_time: position.opened_at,
         close_time: fill.time,
         open_price: position.open_price().unwrap_or(Price::ZERO),

@@ -39,6 +39,7 @@ pub struct Market {
     mark_restored: Option<Price>,
     from_candle: bool,
     updates: u64,
+    /// Of the latest update; `MIN` before the first.
     time: Timestamp,
     confirmed_at: Option<Timestamp>,
     quoted_at: Timestamp,
@@ -139,7 +140,8 @@ impl Market {
             PriceUpdate::Mark { price } => self.mark_venue = Some(price),
             PriceUpdate::Confirmed => return,
         }
-        self.updates += 1;
+        // A mark values positions; an order that waits for a new price does not fill because of it.
+        self.updates += u64::from(!matches!(event.update, PriceUpdate::Mark { .. }));
         self.time = event.time;
         self.changed = true;
     }
@@ -157,7 +159,7 @@ impl Market {
     /// When its publication or its staleness is due.
     fn due(&self, interval_ms: i64) -> Option<Timestamp> {
         let confirmed_at = self.confirmed_at?;
-        if self.stale_published {
+        if self.stale_published || self.time == Timestamp::MIN {
             return None;
         }
         let stale = confirmed_at.plus_ms(self.settings.price_stale_after_ms + 1);

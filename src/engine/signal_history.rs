@@ -38,14 +38,17 @@ pub struct SignalHistory {
 }
 
 impl SignalHistory {
-    /// The answer to a signal that was decided before.
-    pub fn find(&self, strategy: StrategyId, id: &SignalId) -> Option<&Decided> {
-        self.decided.get(&key(strategy, id))
+    /// The answer to a signal that was decided before and is not yet forgotten.
+    pub fn find(&self, at: Timestamp, strategy: StrategyId, id: &SignalId) -> Option<&Decided> {
+        let decided = self.decided.get(&key(strategy, id))?;
+        (at.since_ms(decided.result.time) <= HISTORY_MS).then_some(decided)
     }
 
     /// Whether a new entry must wait; exits are still taken.
-    pub fn is_full(&self) -> bool {
-        self.decided.len() >= HISTORY_MAX
+    pub fn is_full(&self, at: Timestamp) -> bool {
+        // What is too old is dropped with the next insertion only.
+        let old = |(time, _): &(Timestamp, Digest16)| at.since_ms(*time) > HISTORY_MS;
+        self.order.len() >= HISTORY_MAX && self.order.len() - self.order.partition_point(old) >= HISTORY_MAX
     }
 
     /// How many signals are remembered.
@@ -60,16 +63,16 @@ impl SignalHistory {
 
     /// Remembers a decision and forgets what is older than [`HISTORY_MS`], and the oldest beyond twice the limit.
     pub fn insert(&mut self, at: Timestamp, strategy: StrategyId, id: &SignalId, decided: Decided) {
-        let key = key(strategy, id);
-        if self.decided.insert(key, decided).is_none() {
-            self.order.push_back((at, key));
-        }
         while let Some((time, oldest)) = self.order.front().copied() {
-            if at.since_ms(time) <= HISTORY_MS && self.order.len() <= 2 * HISTORY_MAX {
+            if at.since_ms(time) <= HISTORY_MS && self.order.len() < 2 * HISTORY_MAX {
                 break;
             }
             self.order.pop_front();
             self.decided.remove(&oldest);
+        }
+        let key = key(strategy, id);
+        if self.decided.insert(key, decided).is_none() {
+            self.order.push_back((at, key));
         }
     }
 }
@@ -92,4 +95,55 @@ fn digest16(parts: &[&[u8]]) -> Digest16 {
     let mut short = Digest16::default();
     short.copy_from_slice(&full[..16]);
     short
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::signal::Outcome;
+
+    fn insert(history: &mut SignalHistory, at: Timestamp, id: &str) {
+        let (strategy, id) = (StrategyId::new("s1").unwrap(), SignalId::new(id).unwrap());
+        let (orders, note) = (Vec::new(), None);
+        let outcome = Outcome::Unchanged;
+        let result = SignalResult {
+            strategy: "s1".into(),
+            id: Some(id.clone()),
+            outcome,
+            note,
+            orders,
+            repeated: false,
+            time: at,
+        };
+        history.insert(at, strategy, &id, Decided { fingerprint: None, result });
+    }
+
+    fn finds(history: &SignalHistory, at: Timestamp, id: &str) -> bool {
+        history.find(at, StrategyId::new("s1").unwrap(), &SignalId::new(id).unwrap()).is_some()
+    }
+
+    #[test]
+    fn an_id_is_free_again_after_a_week() {
+        let mut history = SignalHistory::default();
+        let (begin, end) = (Timestamp::from_ms(0), Timestamp::from_ms(HISTORY_MS));
+        insert(&mut history, begin, "a");
+        assert!(finds(&history, end, "a"));
+        assert!(!finds(&history, end.plus_ms(1), "a"));
+        // The new decision under the old id lives its own week.
+        insert(&mut history, end.plus_ms(1), "a");
+        insert(&mut history, end.plus_ms(2), "b");
+        assert!(finds(&history, end.plus_ms(3), "a"));
+        assert_eq!(history.len(), 2);
+    }
+
+    #[test]
+    fn a_full_history_empties_itself_by_time() {
+        let mut history = SignalHistory::default();
+        for n in 0..HISTORY_MAX {
+            assert!(!history.is_full(Timestamp::from_ms(n as i64)));
+            insert(&mut history, Timestamp::from_ms(n as i64), &n.to_string());
+        }
+        assert!(history.is_full(Timestamp::from_ms(HISTORY_MS)));
+        assert!(!history.is_full(Timestamp::from_ms(HISTORY_MS + 1)));
+    }
 }

@@ -27,8 +27,12 @@ pub struct PlanInput<'a> {
     /// Signed sum of what working orders would still add.
     pub working: Quantity,
     /// What working orders would still take off the position, without sign.
-    pub working_exits: Quantity,
-    /// Whether any order is working.
+    pub exits_working: Quantity,
+    /// The part of it in market orders, which surely fill.
+    pub exits_sent: Quantity,
+    /// The part of that in orders that only reduce.
+    pub exits_only: Quantity,
+    /// Whether any other order is working, which a `flat` takes back.
     pub has_orders: bool,
     /// The price that the size refers to: the limit, else the other side's quote, else the last price.
     pub price: Option<Price>,
@@ -47,7 +51,7 @@ pub struct PlanInput<'a> {
 pub enum Plan {
     /// The target is reached already.
     Unchanged,
-    /// Take back what is working; nothing is held.
+    /// Take back what is working; nothing is held that is not being closed.
     CancelOnly,
     /// Send one order.
     Order {
@@ -72,23 +76,25 @@ pub fn plan(input: &PlanInput<'_>) -> Result<Plan, Refusal> {
     }
     let Some(delta) = delta(input)? else { return Ok(Plan::Unchanged) };
     let opposes = !input.position.is_zero() && Side::of(delta) != Side::of(input.position);
-    let capacity = match opposes {
-        true => (input.position.abs() - input.working_exits).max(Quantity::ZERO),
+    let left = |working: Quantity| match opposes {
+        true => (input.position.abs() - working).max(Quantity::ZERO),
         false => Quantity::ZERO,
     };
-    let exits = delta.abs().min(capacity);
-    let opened = delta.abs() - exits;
-    if opened.is_zero() {
+    // What rests may never fill, so an exit does not wait for it; what it makes superfluous is taken back.
+    let closable = left(input.exits_sent);
+    if delta.abs() <= closable {
         if delta.abs() < input.position.abs() {
             check_minimum(input, delta.abs())?;
         }
+        let opened = Quantity::ZERO;
         return Ok(Plan::Order { quantity: delta, opened, cancel_first: false, only_closes: false });
     }
+    let opened = delta.abs() - left(input.exits_working);
     if let Some(refusal) = refusal_of_level(input.level) {
-        if exits.is_zero() {
+        if closable.is_zero() {
             return Err(refusal);
         }
-        let quantity = Side::of(delta).signed(exits);
+        let quantity = Side::of(delta).signed(closable);
         return Ok(Plan::Order { quantity, opened: Quantity::ZERO, cancel_first: false, only_closes: true });
     }
     if let Some(stale) = input.stale {
@@ -111,11 +117,12 @@ pub fn refusal_of_level(level: Level) -> Option<Refusal> {
 }
 
 fn plan_flat(input: &PlanInput<'_>) -> Plan {
-    match (input.position.is_zero(), input.has_orders) {
-        (true, false) => Plan::Unchanged,
-        (true, true) => Plan::CancelOnly,
-        (false, _) => Plan::Order {
-            quantity: -input.position,
+    let missing = input.position.abs() - input.exits_only;
+    match (missing.is_positive(), input.has_orders) {
+        (false, false) => Plan::Unchanged,
+        (false, true) => Plan::CancelOnly,
+        (true, _) => Plan::Order {
+            quantity: Side::of(input.position).opposite().signed(missing),
             opened: Quantity::ZERO,
             cancel_first: true,
             only_closes: false,
@@ -136,12 +143,11 @@ fn delta(input: &PlanInput<'_>) -> Result<Option<Quantity>, Refusal> {
         return Ok(None);
     }
     let quantity = input.instrument.round_quantity(quantity_of(input, size, side)?);
-    if !input.action.is_target() {
-        check_minimum(input, quantity)?;
-        return Ok(Some(side.signed(quantity)));
-    }
     if quantity.is_zero() {
         check_minimum(input, quantity)?;
+    }
+    if !input.action.is_target() {
+        return Ok(Some(side.signed(quantity)));
     }
     let delta = side.signed(quantity) - projected;
     Ok((!delta.is_zero()).then_some(delta))
@@ -155,7 +161,10 @@ fn quantity_of(input: &PlanInput<'_>, size: Size, side: Side) -> Result<Quantity
         let no_price = || Refusal::new(Reason::NoPrice, "the feed has not sent a price yet");
         return Err(refusal_of_level(input.level).unwrap_or_else(no_price));
     };
-    let share = |pct: Decimal| Money::new(input.equity.value() * pct / Decimal::ONE_HUNDRED);
+    let share = |pct: Decimal| {
+        let product = input.equity.value().checked_mul(pct).unwrap_or(Decimal::MAX);
+        Money::new(product / Decimal::ONE_HUNDRED)
+    };
     match size {
         Size::Quantity(quantity) => Ok(quantity),
         Size::Notional(notional) => Ok(input.instrument.quantity_for(notional, price)),
@@ -207,7 +216,7 @@ mod tests {
     }
 
     /// `action size position working exits level` and what is planned; size `d1` is a default of 1, `e10` is 10 % of
-    /// an equity of 1000 at a price of 100, `n50` is a notional of 50.
+    /// an equity of 1000 at a price of 100, `n50` is a notional of 50; exits `r1` rest, others are on their way.
     fn check(line: &str, expected: &str) {
         let words: Vec<&str> = line.split_whitespace().collect();
         let instrument = Instrument::plain(Symbol::new("BTC-USDT").unwrap());
@@ -231,7 +240,9 @@ mod tests {
             stop_loss: Some(Price::new(number("90"))),
             position: quantity(words[2]),
             working: quantity(words[3]),
-            working_exits: quantity(words[4]),
+            exits_working: quantity(words[4].trim_start_matches('r')),
+            exits_sent: if words[4].starts_with('r') { Quantity::ZERO } else { quantity(words[4]) },
+            exits_only: if words[4].starts_with('r') { Quantity::ZERO } else { quantity(words[4]) },
             has_orders: words[3] != "0",
             price: Some(Price::new(number("100"))),
             stale: None,
@@ -270,10 +281,17 @@ mod tests {
         check("buy 1 0 0 0 run", "1 opens 1");
         check("sell 1 3 0 0 run", "-1 opens 0");
         check("sell 1 3 -3 3 run", "-1 opens 1");
+        check("sell 1 3 -3 r3 run", "-1 opens 0");
+        check("sell 4 3 -3 r3 run", "-4 opens 4");
+        check("flat - 3 -3 3 run", "CancelOnly");
+        check("flat - 3 -1 1 run", "-2 opens 0 cancel_first");
         check("flat - 0 0 0 run", "Unchanged");
         check("flat - 0 1 0 run", "CancelOnly");
         check("flat - -2 0 0 run", "2 opens 0 cancel_first");
         check("buy 0.000000001 0 0 0 run", "below_minimum");
+        // Absurd sizes are cut down, for the margin check to refuse.
+        check("long e10000000000000 0 0 0 run", "1000000000000 opens 1000000000000");
+        check("long r10000000000000 0 0 0 run", "10000000000000 opens 10000000000000");
     }
 
     #[test]
@@ -283,6 +301,7 @@ mod tests {
             check(&format!("long 1 0 0 0 {level}"), refused);
             check(&format!("buy 1 1 0 0 {level}"), refused);
             check(&format!("sell 1 1 0 0 {level}"), "-1 opens 0");
+            check(&format!("sell 2 1 -1 r1 {level}"), "-1 opens 0 only_closes");
             check(&format!("short 1 1 0 0 {level}"), "-1 opens 0 only_closes");
             check(&format!("flat - 1 0 0 {level}"), "-1 opens 0 cancel_first");
         }

@@ -110,7 +110,11 @@ impl ExchangeControl {
     pub fn start(&mut self, desk: &mut Desk<'_>) {
         self.peaks_journalled = desk.at;
         self.sync_all(desk);
-        self.publish_kpis(desk, None);
+        // Days that ended while nothing ran: their loss must not count as one of today.
+        match self.day_due(desk.state()) {
+            Some(due) if due <= desk.at => self.on_day_end(desk),
+            _ => self.publish_kpis(desk, None),
+        }
         for account in &self.accounts {
             let state = &desk.state().strategies[&account.settings.id];
             let untraded =

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use super::desk::Desk;
 use super::effect::{AlertLevel, Effect, Update};
 use super::event::{Level, LevelCommand, LevelScope, ReplyToken, SignalMessage};
-use super::exchange_control::ExchangeControl;
+use super::exchange_control::{ExchangeControl, is_sent_exit};
 use super::order_manager::{OPEN_ORDERS_MAX, OrderDraft, order_id};
 use super::record::{LevelCause, Record, SignalRecord};
 use super::settings::{EngineSettings, StrategySettings};
@@ -18,7 +18,7 @@ use crate::exchange::matching::taker_price;
 use crate::model::amount::{Quantity, Ratio};
 use crate::model::ids::{ClientOrderId, StrategyId};
 use crate::model::market::MarketKey;
-use crate::model::order::{OrderReason, OrderType, Side};
+use crate::model::order::{Order, OrderReason, OrderType, Side};
 use crate::model::signal::{Action, Outcome, Reason, Refusal, Signal, SignalResult, Size};
 use crate::model::time::Timestamp;
 use crate::risk::approve_reduction;
@@ -79,13 +79,13 @@ impl StrategyManager {
             let refusal = Refusal::new(Reason::UnknownStrategy, detail);
             return answer(desk, token, result_of(desk.at, message, Outcome::Rejected(refusal)));
         };
-        if let Some(decided) = desk.state().signals.find(settings.id, &signal.id).cloned() {
+        if let Some(decided) = desk.state().signals.find(desk.at, settings.id, &signal.id).cloned() {
             let result = repeat(desk.at, message, signal, &decided);
             return answer(desk, token, result);
         }
         let decision = match self.admit(desk, exchanges, settings, signal) {
             Ok(admitted) => decide(desk, exchanges, &admitted, signal, self.store_available),
-            Err(refusal) => Decision::rejected(refusal),
+            Err(refusal) => Decision::rejected(unless_full(desk, signal, refusal)),
         };
         let target_applied = signal.action.is_target() && decision.outcome.refusal().is_none();
         let mut result = result_of(desk.at, message, decision.outcome);
@@ -118,9 +118,6 @@ impl StrategyManager {
         signal: &Signal,
     ) -> Result<Admitted<'a>, Refusal> {
         let refuse = |reason, detail: String| Err(Refusal::new(reason, detail));
-        if desk.state().signals.is_full() && signal.action != Action::Flat {
-            return refuse(Reason::RateLimited, format!("{HISTORY_MAX} signals of 7 days are remembered"));
-        }
         let Some(key) = settings.markets.get(&signal.symbol).copied() else {
             let known: Vec<&str> = settings.markets.keys().map(|symbol| symbol.as_str()).collect();
             let (symbol, known) = (signal.symbol, known.join(", "));
@@ -283,18 +280,25 @@ fn decide(
 ) -> Decision {
     let planned = match plan_of(desk, exchanges, admitted, signal) {
         Ok(planned) => planned,
-        Err(refusal) => return Decision::rejected(refusal),
+        Err(refusal) => return Decision::rejected(unless_full(desk, signal, refusal)),
     };
     let (quantity, opened, cancel_first, only_closes) = match planned {
+        Plan::Unchanged if full(desk) && signal.action != Action::Flat => {
+            return Decision::rejected(history_is_full());
+        }
         Plan::Unchanged => return Decision::done(Outcome::Unchanged),
         Plan::CancelOnly => {
             cancel_symbol(desk, exchanges, admitted, signal);
-            return Decision::done(Outcome::Filled);
+            let held = desk.state().strategies[&admitted.settings.id].positions.contains_key(&signal.symbol);
+            return Decision::done(if held { Outcome::Accepted } else { Outcome::Filled });
         }
         Plan::Order { quantity, opened, cancel_first, only_closes } => {
             (quantity, opened, cancel_first, only_closes)
         }
     };
+    if full(desk) && !opened.is_zero() {
+        return Decision::rejected(history_is_full());
+    }
     if !store_available && !opened.is_zero() {
         let detail = "the store fails: entries wait until it works again";
         return Decision::rejected(Refusal::new(Reason::StoreUnavailable, detail));
@@ -312,6 +316,19 @@ fn decide(
     decision
 }
 
+fn full(desk: &Desk<'_>) -> bool {
+    desk.state().signals.is_full(desk.at)
+}
+
+fn history_is_full() -> Refusal {
+    Refusal::new(Reason::RateLimited, format!("{HISTORY_MAX} signals of 7 days are remembered"))
+}
+
+/// A refusal that would have to be remembered is not, once the history is full.
+fn unless_full(desk: &Desk<'_>, signal: &Signal, refusal: Refusal) -> Refusal {
+    if full(desk) && signal.action != Action::Flat { history_is_full() } else { refusal }
+}
+
 fn plan_of(
     desk: &Desk<'_>,
     exchanges: &ExchangeControl,
@@ -325,6 +342,9 @@ fn plan_of(
     let position = ledger.positions.get(&signal.symbol).map_or(Quantity::ZERO, |p| p.quantity);
     let orders =
         || exchanges.open_orders(desk.state(), admitted.account).filter(|o| o.symbol == signal.symbol);
+    let exits = |which: fn(&Order) -> bool| {
+        exchanges.working_exits(desk.state(), admitted.account, signal.symbol, position, which)
+    };
     let side = match signal.action {
         Action::Long | Action::Buy => Side::Buy,
         Action::Short | Action::Sell | Action::Flat => Side::Sell,
@@ -348,8 +368,10 @@ fn plan_of(
         stop_loss: signal.stop_loss,
         position,
         working: orders().map(|order| order.remaining_signed()).sum(),
-        working_exits: exchanges.working_exits(desk.state(), admitted.account, signal.symbol, position),
-        has_orders: orders().next().is_some(),
+        exits_working: exits(|_| true),
+        exits_sent: exits(|order| order.order_type == OrderType::Market),
+        exits_only: exits(is_sent_exit),
+        has_orders: orders().any(|order| !is_sent_exit(order)),
         price: signal.order_type.price().or_else(market_price),
         stale: stale.as_ref(),
         equity: exchanges.accounts()[admitted.account].book().equity(),
@@ -371,7 +393,9 @@ fn send(
     let instrument = market.view(desk.at).instrument;
     let order_type = match signal.order_type {
         OrderType::Market => OrderType::Market,
-        OrderType::Limit { price } => OrderType::Limit { price: instrument.round_price(price) },
+        OrderType::Limit { price } => {
+            OrderType::Limit { price: instrument.round_limit(price, Side::of(quantity)) }
+        }
     };
     let store = desk.state().store_id.expect("the store has an id since its first record");
     let id = order_id(store, settings.id, signal.id.as_str(), signal.time, "0");
@@ -423,7 +447,8 @@ fn cancel_symbol(
     signal: &Signal,
 ) {
     let symbol = signal.symbol;
-    exchanges.cancel_orders(desk, admitted.account, OrderReason::Flat, |order| order.symbol == symbol);
+    let which = |order: &Order| order.symbol == symbol && !is_sent_exit(order);
+    exchanges.cancel_orders(desk, admitted.account, OrderReason::Flat, which);
 }
 
 /// The answer to a signal whose id was decided before.

@@ -26,7 +26,7 @@ pub struct MarketView<'a> {
     pub bid: Option<Price>,
     /// Best ask, when it is known and fresh.
     pub ask: Option<Price>,
-    /// How many updates with a price the market has seen; tells a new price from the one before.
+    /// How many updates with a price to fill at the market has seen; tells a new price from the one before.
     pub updates: u64,
     /// Whether the latest price is a candle's close, which nothing may fill at.
     pub from_candle: bool,

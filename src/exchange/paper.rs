@@ -145,9 +145,9 @@ impl PaperExchange {
                 candidates.push((index, limit, available));
             }
         }
-        candidates.sort_by(|a, b| match self.resting[a.0].side {
-            Side::Buy => b.1.cmp(&a.1),
-            Side::Sell => a.1.cmp(&b.1),
+        candidates.sort_by_key(|(index, limit, _)| match self.resting[*index].side {
+            Side::Buy => (Side::Buy, -*limit),
+            Side::Sell => (Side::Sell, *limit),
         });
         let is_quote = matches!(update, PriceUpdate::Quote { .. });
         let mut taken = Quantity::ZERO;

@@ -4,8 +4,9 @@
 use rust_decimal::{Decimal, RoundingStrategy};
 use serde::{Deserialize, Serialize};
 
-use super::amount::{Money, Price, Quantity};
+use super::amount::{AMOUNT_MAX, Money, Price, Quantity};
 use super::ids::Symbol;
+use super::order::Side;
 
 /// The smallest tick and lot that an instrument without settings of its own has: 0.00000001.
 pub const STEP_DEFAULT: Decimal = Decimal::from_parts(1, 0, 0, false, 8);
@@ -86,29 +87,28 @@ impl Instrument {
     /// The quantity rounded towards zero to whole lots, in base units.
     pub fn round_quantity(&self, quantity: Quantity) -> Quantity {
         let lot = self.lot().value();
-        // Values are bounded by 10^13 and lots by 10^-12, so the quotient stays within 25 digits.
+        // Quantities are bounded by 10^13 and lots by 10^-12, so the quotient stays within 25 digits.
         Quantity::new(((quantity.value() / lot).trunc() * lot).normalize())
     }
 
-    /// The base units that `money` buys at `price`, before rounding to the lot.
+    /// The base units that `money` buys at `price`, before rounding to the lot; at most [`AMOUNT_MAX`].
     pub fn quantity_for(&self, money: Money, price: Price) -> Quantity {
         assert!(price.is_positive(), "a size was computed from a price that is not positive");
-        Quantity::new(money.value().checked_div(price.value()).unwrap_or(Decimal::ZERO))
+        let most = Decimal::from(AMOUNT_MAX);
+        Quantity::new(money.value().checked_div(price.value()).unwrap_or(most).min(most))
     }
 
-    /// The price rounded to the nearest tick, half-even.
-    pub fn round_price(&self, price: Price) -> Price {
-        let tick = self.tick_size.value();
-        let steps = (price.value() / tick).round_dp_with_strategy(0, RoundingStrategy::MidpointNearestEven);
-        Price::new((steps * tick).normalize())
+    /// A limit rounded to a tick on the side that is not worse than asked: down for a buy, up for a sell.
+    pub fn round_limit(&self, price: Price, side: Side) -> Price {
+        self.round_price_against(price, side.opposite())
     }
 
     /// The price rounded to a tick on the side that is worse for the taker: up for a buy, down for a sell.
-    pub fn round_price_against(&self, price: Price, side: super::order::Side) -> Price {
+    pub fn round_price_against(&self, price: Price, side: Side) -> Price {
         let tick = self.tick_size.value();
         let strategy = match side {
-            super::order::Side::Buy => RoundingStrategy::ToPositiveInfinity,
-            super::order::Side::Sell => RoundingStrategy::ToNegativeInfinity,
+            Side::Buy => RoundingStrategy::ToPositiveInfinity,
+            Side::Sell => RoundingStrategy::ToNegativeInfinity,
         };
         let rounded = (price.value() / tick).round_dp_with_strategy(0, strategy) * tick;
         Price::new(rounded.max(tick).normalize())
@@ -128,7 +128,6 @@ pub struct InstrumentError {
 mod tests {
     use super::*;
     use crate::model::amount::parse_decimal;
-    use crate::model::order::Side;
 
     fn instrument() -> Instrument {
         let d = |text| parse_decimal(text).unwrap();
@@ -159,11 +158,22 @@ mod tests {
         check("0.00009", "0");
         check("1", "1");
         let price = |text| Price::new(parse_decimal(text).unwrap());
-        assert_eq!(instrument().round_price(price("100.05")).to_string(), "100");
-        assert_eq!(instrument().round_price(price("100.16")).to_string(), "100.2");
+        assert_eq!(instrument().round_limit(price("100.06"), Side::Buy).to_string(), "100");
+        assert_eq!(instrument().round_limit(price("100.04"), Side::Sell).to_string(), "100.1");
+        assert_eq!(instrument().round_limit(price("100.1"), Side::Sell).to_string(), "100.1");
         assert_eq!(instrument().round_price_against(price("100.11"), Side::Buy).to_string(), "100.2");
         assert_eq!(instrument().round_price_against(price("100.19"), Side::Sell).to_string(), "100.1");
         assert_eq!(instrument().round_price_against(price("0.01"), Side::Sell).to_string(), "0.1");
+    }
+
+    #[test]
+    fn absurd_sizes_are_cut_down() {
+        let d = |text| parse_decimal(text).unwrap();
+        let plain = Instrument::plain(Symbol::new("X-USDT").unwrap());
+        for price in ["0.000000000001", "0.00000001", "1"] {
+            let quantity = plain.quantity_for(Money::new(d("10000000000000")), Price::new(d(price)));
+            assert_eq!(plain.round_quantity(quantity).to_string(), "10000000000000");
+        }
     }
 
     #[test]

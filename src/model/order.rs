@@ -30,6 +30,14 @@ impl Side {
         }
     }
 
+    /// The other side.
+    pub fn opposite(self) -> Side {
+        match self {
+            Side::Buy => Side::Sell,
+            Side::Sell => Side::Buy,
+        }
+    }
+
     /// `buy` or `sell`.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -1,5 +1,9 @@
 //! One integration binary: each module is one edge of the system, or one kind of proof.
 
+#[path = "../support/rig.rs"]
+mod rig;
+#[path = "../support/scenario.rs"]
+mod scenario;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -9,3 +13,4 @@ mod feeds;
 mod kpi;
 mod mqtt_client;
 mod poison;
+mod scenarios;
