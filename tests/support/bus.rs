@@ -125,6 +125,7 @@ pub struct Bus {
     client: AsyncClient,
     inbox: mpsc::UnboundedReceiver<Message>,
     subscriptions: watch::Receiver<u64>,
+    asleep: watch::Sender<bool>,
     task: JoinSet<()>,
 }
 
@@ -148,6 +149,7 @@ impl Bus {
         let (client, mut event_loop) = AsyncClient::builder(options).capacity(256).build();
         let (sender, inbox) = mpsc::unbounded_channel();
         let (granted, subscriptions) = watch::channel(0);
+        let (asleep, mut sleeping) = watch::channel(false);
         let mut task = JoinSet::new();
         let subscriber = client.clone();
         task.spawn(async move {
@@ -175,11 +177,14 @@ impl Bus {
                     }
                     Ok(_) => {}
                     // The broker restarts.
-                    Err(_) => sleep(Duration::from_millis(10)).await,
+                    Err(_) => {
+                        sleep(Duration::from_millis(10)).await;
+                        drop(sleeping.wait_for(|asleep| !asleep).await);
+                    }
                 }
             }
         });
-        let mut bus = Self { heard: Heard::default(), client, inbox, subscriptions, task };
+        let mut bus = Self { heard: Heard::default(), client, inbox, subscriptions, asleep, task };
         bus.subscribed(1).await;
         bus
     }
@@ -188,6 +193,11 @@ impl Bus {
     pub async fn subscribed(&mut self, count: u64) {
         let granted = timeout(PATIENCE, self.subscriptions.wait_for(|granted| *granted >= count)).await;
         granted.expect("timed out: a subscription").expect("the task runs");
+    }
+
+    /// While asleep, it does not come back when the broker is gone.
+    pub fn sleep(&self, asleep: bool) {
+        self.asleep.send_replace(asleep);
     }
 
     pub fn subscriptions(&self) -> u64 {

@@ -6,8 +6,9 @@ use rust_decimal::prelude::Zero;
 use rust_decimal::{Decimal, RoundingStrategy};
 use serde_json::Value;
 
-/// The fee of a taker in every test.
+/// The default fees, which every test has.
 const FEE_TAKER_RATIO: Decimal = Decimal::from_parts(6, 0, 0, false, 4);
+const FEE_MAKER_RATIO: Decimal = Decimal::from_parts(2, 0, 0, false, 4);
 
 /// One position: signed quantity, signed cost, and what happened since it opened.
 #[derive(Debug, Default, Clone, PartialEq)]
@@ -43,7 +44,8 @@ impl Books {
         let symbol = fill["symbol"].as_str().expect("a symbol");
         let (quantity, price, fee) = (number(&fill["quantity"]), number(&fill["price"]), number(&fill["fee"]));
         assert!(quantity > Decimal::ZERO && price > Decimal::ZERO, "{fill}");
-        assert_eq!(fee, money(money(price * quantity) * FEE_TAKER_RATIO), "{fill}");
+        let ratio = if fill["liquidity"] == "maker" { FEE_MAKER_RATIO } else { FEE_TAKER_RATIO };
+        assert_eq!(fee, money(money(price * quantity) * ratio), "{fill}");
         let signed = if fill["side"] == "buy" { quantity } else { -quantity };
         let holding = self.holdings.entry(symbol.to_owned()).or_default();
         let before = holding.quantity;

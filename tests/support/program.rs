@@ -4,9 +4,11 @@ use std::fmt::Write as _;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
 
 use tempfile::TempDir;
+use tokio::time::Instant;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Real trades, where they are.
@@ -68,6 +70,15 @@ impl Program {
         self.wait()
     }
 
+    /// Waits until it has written `text` so often.
+    pub async fn says(&mut self, text: &str, times: usize) {
+        let since = Instant::now();
+        while self.log().matches(text).count() < times {
+            assert!(since.elapsed() < PATIENCE && self.running(), "never said {text:?}: {}", self.log());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
     /// SIGTERM.
     pub fn ask_to_stop(&self) {
         let asked = Command::new("kill").arg(self.child.id().to_string()).status();
@@ -112,19 +123,20 @@ impl Drop for Program {
 pub struct Site {
     folder: TempDir,
     port: u16,
+    latency_ms: u64,
     more: String,
 }
 
 impl Site {
     /// For a broker on this port: two strategies on two symbols, real trades where there are any. `beta` has a latency.
     pub fn new(port: u16) -> Self {
-        Self::with(port, "")
+        Self::with(port, 5, "")
     }
 
-    /// The same with more tables.
-    pub fn with(port: u16, more: &str) -> Self {
+    /// The same with another latency and more tables.
+    pub fn with(port: u16, latency_ms: u64, more: &str) -> Self {
         let folder = TempDir::new().expect("a temporary folder");
-        let site = Self { folder, port, more: more.to_owned() };
+        let site = Self { folder, port, latency_ms, more: more.to_owned() };
         site.write(&site.text());
         site
     }
@@ -183,7 +195,7 @@ impl Site {
         for symbol in SYMBOLS {
             write!(text, "[instrument.{symbol}]\ntick_size = 0.01\nlot_size = 0.00001\n").expect("text");
         }
-        for (strategy, kind, latency_ms) in [(STRATEGIES[0], "external", 0), (STRATEGIES[1], "aibot", 5)] {
+        for (strategy, kind, latency_ms) in [(STRATEGIES[0], "external", 0), (STRATEGIES[1], "aibot", self.latency_ms)] {
             write!(
                 text,
                 "[strategy.{strategy}]\ntype = \"{kind}\"\n{symbols}balance = {BALANCE}\n\

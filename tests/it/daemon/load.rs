@@ -4,10 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rust_decimal::Decimal;
 use serde_json::Value;
+use tradebus::engine::record::Record;
+use tradebus::message::topic::Topics;
+use tradebus::message::view;
+use tradebus::store::Ledger;
 
 use crate::support::bus::{Bus, Heard};
 use crate::support::ledger::{Books, number};
-use crate::support::program::{BALANCE, STRATEGIES, SYMBOLS};
+use crate::support::program::{BALANCE, STRATEGIES, SYMBOLS, Site};
 use crate::support::random::Random;
 
 /// Signals without a result that may be on their way.
@@ -30,12 +34,22 @@ pub struct Load {
     pub random: Random,
     pub sent: Vec<Sent>,
     name: String,
+    /// Every strategy and id that must be answered.
+    ids: BTreeSet<(String, String)>,
+    /// Positions of those whose result is remembered.
+    earlier: Vec<usize>,
+}
+
+impl Sent {
+    fn key(&self) -> Option<(String, String)> {
+        Some((self.strategy.clone(), self.id.clone()?))
+    }
 }
 
 impl Load {
     pub fn new(name: &str, seed: u64) -> Self {
         println!("load {name:?}, seed {seed}");
-        Self { random: Random::new(seed), sent: Vec::new(), name: name.to_owned() }
+        Self { random: Random::new(seed), sent: Vec::new(), name: name.to_owned(), ids: BTreeSet::new(), earlier: Vec::new() }
     }
 
     /// Publishes `count` signals, never more than a window ahead of their results.
@@ -43,10 +57,18 @@ impl Load {
         for _ in 0..count {
             let sent = self.next(&bus.heard);
             self.publish_one(bus, &sent).await;
+            self.ids.extend(sent.key());
+            self.earlier.extend(sent.stored.then_some(self.sent.len()));
             self.sent.push(sent);
-            let named = self.named();
-            bus.until("results of the load", |heard| heard.results_count + WINDOW >= named).await;
+            let ids = self.ids.len();
+            bus.until("results of the load", |heard| heard.results.len() + WINDOW >= ids).await;
         }
+    }
+
+    /// What has no result yet.
+    pub fn unanswered(&self, heard: &Heard) -> Vec<&Sent> {
+        let open = |sent: &&Sent| sent.key().is_some_and(|key| !heard.results.contains_key(&key));
+        self.sent.iter().filter(open).collect()
     }
 
     /// Publishes one without waiting for its result.
@@ -62,7 +84,6 @@ impl Load {
     /// The next signal.
     pub fn next(&mut self, heard: &Heard) -> Sent {
         let id = format!("{}-{}", self.name, self.sent.len());
-        let earlier: Vec<usize> = (0..self.sent.len()).filter(|index| self.sent[*index].stored).collect();
         let now = now_ms();
         let sent = |id: &str, strategy: &str, payload: String, stored: bool| Sent {
             strategy: strategy.to_owned(),
@@ -75,9 +96,9 @@ impl Load {
         let kind = self.random.below(100);
         let body = self.wish(heard);
         match kind {
-            0..6 if !earlier.is_empty() => self.sent[self.random.pick(&earlier)].clone(),
-            6..10 if !earlier.is_empty() => {
-                let first = self.sent[self.random.pick(&earlier)].clone();
+            0..6 if !self.earlier.is_empty() => self.sent[self.random.pick(&self.earlier)].clone(),
+            6..10 if !self.earlier.is_empty() => {
+                let first = self.sent[self.random.pick(&self.earlier)].clone();
                 let id = first.id.clone().expect("stored ones have one");
                 let payload = signal(&id, now, r#""symbol":"BTC-USDT","action":"buy","quantity":0.777"#);
                 Sent { payload, stored: false, ..first }
@@ -287,4 +308,46 @@ pub fn check_executions(heard: &Heard) {
         // A `flat` that only cancels has no order of its own.
         assert!(executes || orders_named == 0, "{result}");
     }
+}
+
+/// Every order, fill, trade and result of the journal was published, and nothing else. For a store that nobody uses.
+pub fn check_journal(site: &Site, heard: &Heard) {
+    let (ledger, _) = Ledger::open(&site.store()).expect("the store");
+    let topics = Topics::new("tradebus");
+    let mut missing: BTreeSet<u64> = heard.events.keys().copied().collect();
+    for (seq, record) in ledger.read(1, usize::MAX).expect("the journal") {
+        let Some(message) = view::event(&topics, &record, seq, false) else { continue };
+        let mut body: Value = serde_json::from_str(&message.payload).expect("JSON");
+        if let Record::Signal(signal) = &record {
+            let results = heard.results_of(signal.strategy.as_str(), signal.id.as_str());
+            assert!(results.contains(&body), "not published: {body}, but {results:?}");
+            continue;
+        }
+        body.as_object_mut().expect("an object").remove("replayed");
+        let said = heard.events.get(&seq).unwrap_or_else(|| panic!("not published: {body}"));
+        assert_eq!(said.body, body);
+        missing.remove(&seq);
+    }
+    assert!(missing.is_empty(), "published, but not in the journal: {missing:?}");
+}
+
+/// Cancels what rests and waits until nothing is under way and the published books are right.
+pub async fn settle(bus: &mut Bus) {
+    bus.publish("tradebus/daemon/level/set", b"pause", false).await;
+    bus.until("pause", |heard| heard.word("daemon/level") == Some("pause")).await;
+    settled(bus).await;
+}
+
+/// Waits until no order is under way and the published books are right.
+pub async fn settled(bus: &mut Bus) {
+    let under_way = |order: &Value| order["status"] == "working" || order["status"] == "submitting";
+    bus.until("the last order", |heard| {
+        let mut newest = BTreeMap::new();
+        for (_, order) in heard.said("order") {
+            newest.insert(order["order_id"].as_str(), order);
+        }
+        !newest.into_values().any(under_way)
+    })
+    .await;
+    bus.until("the published books", |heard| differences(heard, &books(heard)).is_empty()).await;
 }

@@ -1,6 +1,9 @@
 //! The daemon as its users meet it: the built program, a real mosquitto, real trades, and what breaks in between.
 
+mod kill;
 mod load;
+mod restarts;
+mod shutdown;
 mod signals;
 
 use crate::support::bus::Bus;
@@ -24,7 +27,7 @@ impl Scene {
     async fn start(setup: Setup, more: &str) -> Scene {
         let broker = Mosquitto::start(setup);
         let mut bus = Bus::connect(broker.port, "ear").await;
-        let site = Site::with(broker.port, more);
+        let site = Site::with(broker.port, 5, more);
         let program = site.run();
         ready(&mut bus, 1).await;
         Scene { bus, program, site, broker }
@@ -40,4 +43,15 @@ async fn ready(bus: &mut Bus, online: usize) {
         heard.prices >= prices + 2 && SYMBOLS.into_iter().all(fresh)
     })
     .await;
+}
+
+/// `tradebus verify`: the number of records.
+fn verify(site: &Site) -> u64 {
+    let store = site.store().display().to_string();
+    let log = site.path("verify");
+    let ended = Program::start(&["verify", "--json", "--store", &store], &log).wait();
+    assert_eq!(ended.code, Some(0), "{}", ended.log);
+    let told: serde_json::Value = serde_json::from_str(&ended.log).expect("JSON");
+    assert_eq!(told["ok"], true, "{told}");
+    told["records"].as_u64().expect("a number")
 }

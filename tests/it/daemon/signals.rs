@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::load::{Load, books, check_executions, differences, topic};
+use super::load::{Load, books, check_executions, check_journal, differences, settle, topic};
 use super::{Scene, setting};
 use crate::support::bus::Bus;
 use crate::support::mosquitto::Setup;
@@ -19,17 +19,7 @@ async fn signals_have_one_result_each_and_the_books_balance() {
     let named = load.named();
     bus.until("every result", |heard| heard.results_count >= named).await;
     let seconds = begun.elapsed().as_secs_f64();
-    // Cancels what rests, so that no fill comes after the last look.
-    bus.publish("tradebus/daemon/level/set", b"pause", false).await;
-    bus.until("pause", |heard| heard.word("daemon/level") == Some("pause")).await;
-    let settled = |heard: &_| differences(heard, &books(heard)).is_empty();
-    bus.until("the last order", |heard| {
-        let mut newest = std::collections::BTreeMap::new();
-        heard.said("order").for_each(|(_, order)| drop(newest.insert(order["order_id"].clone().to_string(), order)));
-        newest.values().all(|order| order["status"] != "working" && order["status"] != "submitting")
-    })
-    .await;
-    bus.until("the published books", settled).await;
+    settle(bus).await;
 
     load.check_results(&bus.heard, true);
     assert_eq!(bus.heard.results_count, named, "one result for each signal");
@@ -48,11 +38,12 @@ async fn signals_have_one_result_each_and_the_books_balance() {
     }
     let ended = scene.program.terminate();
     assert_eq!(ended.code, Some(0), "{}", ended.log);
+    check_journal(&scene.site, &scene.bus.heard);
     let verified = tradebus::store::verify(&scene.site.store()).expect("a sound store");
     println!(
         "signals: {count} published, {named} results, {fills} fills, {} alerts, {} records, books equal to the last \
          digit, {seconds:.1} s, {:.0} signals/s",
-        bus.heard.alerts.len(),
+        scene.bus.heard.alerts.len(),
         verified.records,
         count as f64 / seconds
     );
