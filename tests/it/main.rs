@@ -6,4 +6,5 @@ mod rig;
 mod scenario;
 
 mod kpi;
+mod properties;
 mod scenarios;
