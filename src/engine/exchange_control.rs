@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::desk::Desk;
-use super::order_manager::{OrderDraft, order_id, records_of};
+use super::order_manager::{OrderDraft, cut_to_position, order_id, records_of};
 use super::portfolio::Book;
 use super::price_module::PriceModule;
 use super::record::{Record, Scope};
@@ -61,6 +61,17 @@ pub struct ScopeEntry {
     pub(super) day_start: Money,
     pub(super) dirty: Dirty,
     pub(super) published_at: Option<Timestamp>,
+}
+
+/// The part of an order that opens or enlarges a position.
+#[derive(Clone, Copy, Debug)]
+pub struct Opening {
+    /// At the price that it may cost.
+    pub notional: Money,
+    /// At the price that it is held at.
+    pub exposure: Money,
+    /// Whether the other part of the order closes a position.
+    pub flips: bool,
 }
 
 /// Whether something waits to be published.
@@ -229,19 +240,18 @@ impl ExchangeControl {
         desk: &Desk<'_>,
         index: usize,
         order: Order,
-        opened: Money,
-        flips: bool,
+        opening: Opening,
     ) -> Result<RiskApproved, Refusal> {
         self.forget_entries(desk.at);
         let key = self.market_of(index, order.symbol).expect("the symbol was checked before");
         let account = &self.accounts[index];
         let closed = match account.book.holding(key) {
-            Some(holding) if flips => {
+            Some(holding) if opening.flips => {
                 holding.mark.map_or(holding.cost, |mark| mark.times(holding.quantity)).abs()
             }
             _ => Money::ZERO,
         };
-        let added = opened - closed;
+        let added = opening.exposure - closed;
         let kind = account.settings.kind;
         let mut checks = vec![ScopeCheck {
             name: format!("strategy {}", account.settings.id),
@@ -264,7 +274,7 @@ impl ExchangeControl {
             });
         }
         let entry = Entry {
-            notional: opened,
+            notional: opening.notional,
             equity: account.book.equity(),
             exposure: checks[0].exposure,
             leverage: account.settings.paper.leverage,
@@ -331,7 +341,8 @@ impl ExchangeControl {
     fn settle(&mut self, desk: &mut Desk<'_>, index: usize, reports: &mut Vec<ExecutionReport>) {
         let mut next = 0;
         while next < reports.len() {
-            let records = records_of(desk.state(), desk.at, &reports[next]);
+            let report = cut_to_position(desk.state(), &reports[next]);
+            let records = records_of(desk.state(), desk.at, &report);
             next += 1;
             let fill = records.iter().find_map(|record| match record {
                 Record::Fill(fill) => Some(fill.symbol),
@@ -369,7 +380,10 @@ impl ExchangeControl {
             if opposes && order.remaining() <= left {
                 left -= order.remaining();
             } else {
-                self.accounts[index].exchange.cancel(order.order_id, OrderReason::ReduceOnly, reports);
+                let (order_id, reason) = (order.order_id, OrderReason::ReduceOnly);
+                self.accounts[index].exchange.cancel(order_id, reason, reports);
+                // The exchange may have filled it with the same print and forgotten it.
+                reports.push(ExecutionReport::Cancelled { order_id, reason });
             }
         }
     }

@@ -47,7 +47,8 @@ pub struct Market {
     ticks: bool,
     changed: bool,
     published_at: Option<Timestamp>,
-    published: Option<Price>,
+    /// The last price and the mark that were published.
+    published: [Option<Price>; 2],
     stale_published: bool,
     /// It was published as stale and has come back since.
     recovered: bool,
@@ -147,13 +148,14 @@ impl Market {
     }
 
     fn beyond(&self, deadband_bps: Ratio) -> bool {
-        match (self.published, self.mark()) {
+        let beyond = |(before, now): (Option<Price>, Option<Price>)| match (before, now) {
             (Some(before), Some(now)) => {
                 let change = (now.value() - before.value()).abs() * Decimal::from(10_000);
                 change > deadband_bps.value() * before.value()
             }
             (before, now) => before != now,
-        }
+        };
+        self.published.into_iter().zip([self.last, self.mark()]).any(beyond)
     }
 
     /// When its publication or its staleness is due.
@@ -196,7 +198,7 @@ impl PriceModule {
                 ticks: false,
                 changed: false,
                 published_at: None,
-                published: None,
+                published: [None; 2],
                 stale_published: false,
                 recovered: false,
             });
@@ -282,7 +284,7 @@ impl PriceModule {
         market.recovered = false;
         market.stale_published = stale;
         market.published_at = Some(at);
-        market.published = market.mark();
+        market.published = [market.last, market.mark()];
         effects.push(Effect::Publish(Update::Price(market.price_view(at))));
     }
 }

@@ -8,13 +8,13 @@ use std::collections::BTreeMap;
 use super::desk::Desk;
 use super::effect::{AlertLevel, Effect, Update};
 use super::event::{Level, LevelCommand, LevelScope, ReplyToken, SignalMessage};
-use super::exchange_control::{ExchangeControl, is_sent_exit};
+use super::exchange_control::{ExchangeControl, Opening, is_sent_exit};
 use super::order_manager::{OPEN_ORDERS_MAX, OrderDraft, order_id};
 use super::record::{LevelCause, Record, SignalRecord};
 use super::settings::{EngineSettings, StrategySettings};
 use super::signal_history::{Decided, HISTORY_MAX, fingerprint};
 use super::sizing::{Plan, PlanInput, plan};
-use crate::exchange::matching::taker_price;
+use crate::exchange::matching::{taker_price, within_limit};
 use crate::model::amount::{Quantity, Ratio};
 use crate::model::ids::{ClientOrderId, StrategyId};
 use crate::model::market::MarketKey;
@@ -414,13 +414,20 @@ fn send(
     } else {
         check_open_orders(desk, exchanges, admitted)?;
         let side = Side::of(quantity);
-        let slippage = settings.paper.slippage_bps;
-        let price = order_type.price().or_else(|| taker_price(side, &market.view(desk.at), slippage));
-        let Some(price) = price.or(market.reference()) else {
+        let taker = taker_price(side, &market.view(desk.at), settings.paper.slippage_bps);
+        let limit = order_type.price();
+        let Some(price) = limit.or(taker).or(market.reference()) else {
             return Err(Refusal::new(Reason::NoPrice, "the feed has not sent a price yet"));
         };
-        let flips = opened < quantity.abs();
-        exchanges.approve(desk, admitted.account, order, instrument.notional(price, opened), flips)?
+        // What fills at once is held at the mark from then on.
+        let at_once = taker.is_none_or(|taker| limit.is_none_or(|limit| within_limit(side, limit, taker)));
+        let mark = market.mark().filter(|mark| at_once && *mark > price).unwrap_or(price);
+        let opening = Opening {
+            notional: instrument.notional(price, opened),
+            exposure: instrument.notional(mark, opened),
+            flips: opened < quantity.abs(),
+        };
+        exchanges.approve(desk, admitted.account, order, opening)?
     };
     exchanges.submit(desk, admitted.account, approved);
     let outcome = if desk.state().orders.contains_key(&id) { Outcome::Accepted } else { Outcome::Filled };

@@ -12,4 +12,5 @@ mod feeds;
 mod kpi;
 mod mqtt_client;
 mod poison;
+mod properties;
 mod scenarios;
