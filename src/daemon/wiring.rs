@@ -138,20 +138,22 @@ impl Running {
     /// false after a failure of the engine, whose state is then not to be trusted with a checkpoint.
     pub async fn stop(mut self, orderly: bool) {
         let _ = self.feeds_stop.send(true);
-        self.events.committer.flush().await;
+        let mut on_disk = self.events.committer.flush_within(GOODBYE).await;
         self.bus.shutdown(GOODBYE).await;
-        if orderly {
-            if self.events.journal_published().await.is_ok() {
-                self.events.committer.flush().await;
+        if orderly && on_disk && self.events.journal_published().await.is_ok() {
+            on_disk = self.events.committer.flush_within(GOODBYE / 4).await;
+            if on_disk {
                 self.events.checkpoint();
+                on_disk = self.events.committer.flush_within(GOODBYE / 4).await;
             }
-            self.events.committer.flush().await;
         }
         self.refiller.abort();
         let _ = self.refiller.await;
         drop(self.events);
-        // The thread has nothing left to do and ends with its last sender.
-        if self.commit_thread.join().is_err() {
+        if !on_disk {
+            tracing::error!("the disk does not take the last records; nothing of them was acknowledged");
+        } else if self.commit_thread.join().is_err() {
+            // The thread has nothing left to do and ends with its last sender.
             tracing::error!("the committing thread failed");
         }
         #[cfg(feature = "embedded-broker")]
