@@ -7,6 +7,7 @@ mod scenario;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod cli;
 mod config;
 mod feeds;
 mod kpi;
