@@ -9,6 +9,7 @@ mod support;
 
 mod cli;
 mod config;
+mod daemon;
 mod feeds;
 mod kpi;
 mod mqtt_client;
