@@ -182,12 +182,12 @@ impl Scenario {
         self.engine.next_wakeup()
     }
 
-    /// A signal that turns the first strategy's position around at the market.
+    /// A signal that turns the first strategy's position around at the market; so small that fees reach no limit.
     pub fn flip(&mut self) {
         self.at = self.at.plus_ms(SIGNAL_MS);
         self.count += 1;
-        let long = r#""action":"long","quantity":"0.25""#;
-        let short = r#""action":"short","quantity":"0.25""#;
+        let long = r#""action":"long","quantity":"0.0025""#;
+        let short = r#""action":"short","quantity":"0.0025""#;
         self.signal(0, if self.count % 2 == 0 { long } else { short });
     }
 
