@@ -235,7 +235,7 @@ fn rows(text: &str) -> Vec<String> {
     text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn what_a_daemon_retains_is_shown() {
     let broker = Mosquitto::start(Setup::default());
     let place = Arc::new(Place::with(CONFIG));
@@ -303,7 +303,7 @@ async fn what_a_daemon_retains_is_shown() {
     assert_eq!((offline.code, offline.err, rows(&offline.out)), (69, expected, open));
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn a_signal_waits_for_its_own_result() {
     let broker = Mosquitto::start(Setup { persistence: false, login: Some(("user", "right-pass")) });
     let address = format!("mqtt://127.0.0.1:{}", broker.port);
