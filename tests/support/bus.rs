@@ -9,7 +9,7 @@ use rumqttc::{
 use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout, timeout_at, Instant};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 const PATIENCE: Duration = Duration::from_secs(40);
 /// What a test says itself is of no interest to it.

@@ -49,7 +49,13 @@ impl Sent {
 impl Load {
     pub fn new(name: &str, seed: u64) -> Self {
         println!("load {name:?}, seed {seed}");
-        Self { random: Random::new(seed), sent: Vec::new(), name: name.to_owned(), ids: BTreeSet::new(), earlier: Vec::new() }
+        Self {
+            random: Random::new(seed),
+            sent: Vec::new(),
+            name: name.to_owned(),
+            ids: BTreeSet::new(),
+            earlier: Vec::new(),
+        }
     }
 
     /// Publishes `count` signals, never more than a window ahead of their results.
@@ -182,7 +188,8 @@ impl Load {
             assert!(!results.is_empty(), "{key:?} has no result");
             assert!(!exactly || results.len() == *times, "{key:?}, {times} times: {results:?}");
         }
-        let unknown = heard.results.keys().find(|key| key.1.starts_with(&self.name) && !published.contains_key(key));
+        let unknown =
+            heard.results.keys().find(|key| key.1.starts_with(&self.name) && !published.contains_key(key));
         assert_eq!(unknown, None, "a result of nothing");
         for key in self.stored().keys() {
             let results = heard.results_of(&key.0, &key.1);
@@ -299,8 +306,14 @@ pub fn check_executions(heard: &Heard) {
         let results = heard.results_of(strategy, id);
         let executed = results.iter().find(|result| result["reason"] != "duplicate");
         let executed = executed.unwrap_or_else(|| panic!("{strategy} {id} was executed without a result"));
-        assert!(executed["status"] == "filled" || executed["status"] == "accepted", "{executed} has {orders:?}");
-        assert!(orders.len() == 1 && executed["orders"] == serde_json::json!(orders), "{executed}: {orders:?}");
+        assert!(
+            executed["status"] == "filled" || executed["status"] == "accepted",
+            "{executed} has {orders:?}"
+        );
+        assert!(
+            orders.len() == 1 && executed["orders"] == serde_json::json!(orders),
+            "{executed}: {orders:?}"
+        );
     }
     for result in heard.results.values().flatten() {
         let executes = result["status"] == "filled" || result["status"] == "accepted";

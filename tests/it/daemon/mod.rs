@@ -12,7 +12,8 @@ use crate::support::program::{Program, SYMBOLS, Site};
 
 /// A number from the environment, for the scripts; otherwise `usual`.
 fn setting(name: &str, usual: usize) -> usize {
-    std::env::var(name).map_or(usual, |text| text.parse().unwrap_or_else(|_| panic!("{name}={text}: no number")))
+    std::env::var(name)
+        .map_or(usual, |text| text.parse().unwrap_or_else(|_| panic!("{name}={text}: no number")))
 }
 
 /// A broker, a daemon at it, and an ear that has heard both symbols' prices.

@@ -56,10 +56,13 @@ async fn sigterm_ends_within_5_s_and_the_next_start_goes_on_from_the_checkpoint(
     assert!(log.contains("beyond_checkpoint=0"), "the whole state is in the checkpoint: {log}");
     // A new ear, so that nothing of the first run counts.
     let mut fresh = Bus::connect(scene.broker.port, "fresh").await;
-    fresh.until("the same state", |heard| {
-        heard.json("strategy/beta/state").is_some() && heard.word("daemon/level").is_some() && lasting(heard) == before
-    })
-    .await;
+    fresh
+        .until("the same state", |heard| {
+            heard.json("strategy/beta/state").is_some()
+                && heard.word("daemon/level").is_some()
+                && lasting(heard) == before
+        })
+        .await;
     assert!(fresh.heard.events.is_empty(), "acknowledged events came again");
     assert_eq!(differences(&scene.bus.heard, &books(&scene.bus.heard)), Vec::<String>::new());
     // SIGTERM at once, SIGTERM twice.
