@@ -68,6 +68,7 @@ impl ExchangeControl {
         account.book.peak = account.book.peak.max(account.book.equity());
         account.dirty = Dirty::Now;
         account.positions_dirty.insert(symbol);
+        account.book.peak_journalled = account.book.peak;
         let mut scopes = vec![self.strategy_sample(index)];
         for scope in self.scopes.iter_mut().filter(|scope| scope.members.contains(&index)) {
             scope.dirty = Dirty::Now;
@@ -106,6 +107,7 @@ impl ExchangeControl {
         marks.sort();
         marks.dedup();
         self.peaks_journalled = desk.at;
+        self.accounts.iter_mut().for_each(|account| account.book.peak_journalled = account.book.peak);
         desk.record(Record::Sample(SampleRecord { time: desk.at, day, scopes, marks }));
         if day.is_some() {
             self.sync_all(desk);
@@ -114,11 +116,8 @@ impl ExchangeControl {
     }
 
     /// When a risen peak may be journalled next.
-    pub fn peak_due(&self, state: &State) -> Option<Timestamp> {
-        let risen = self.accounts.iter().any(|account| {
-            let journalled = state.scopes.get(&Scope::Strategy(account.settings.id));
-            journalled.is_some_and(|journalled| account.book.peak > journalled.peak)
-        });
+    pub fn peak_due(&self) -> Option<Timestamp> {
+        let risen = self.accounts.iter().any(|account| account.book.peak > account.book.peak_journalled);
         risen.then(|| self.peaks_journalled.plus_ms(PEAK_JOURNAL_MS))
     }
 

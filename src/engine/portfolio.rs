@@ -35,6 +35,8 @@ pub struct Book {
     unrealized_pnl: Money,
     /// Highest equity, ahead of the journalled one by at most a minute.
     pub peak: Money,
+    /// The peak as it is in the journal.
+    pub peak_journalled: Money,
     /// Equity when the UTC day began.
     pub day_start: Money,
 }
@@ -46,6 +48,7 @@ impl Book {
         let scope = state.scopes[&Scope::Strategy(id)];
         self.balance = ledger.balance();
         self.peak = self.peak.max(scope.peak);
+        self.peak_journalled = scope.peak;
         self.day_start = scope.day_start;
         self.holdings.clear();
         for (symbol, position) in &ledger.positions {
