@@ -44,6 +44,10 @@ pub struct Account {
     pub(super) settings: StrategySettings,
     exchange: Box<dyn Exchange>,
     pub(super) book: Book,
+    /// Positions of its type and of the portfolio in the list of scopes.
+    pub(super) scopes: [usize; 2],
+    /// Whether its figures changed since they were held against its limits.
+    pub(super) unguarded: bool,
     pub(super) entries: VecDeque<Timestamp>,
     pub(super) dirty: Dirty,
     pub(super) published_at: Option<Timestamp>,
@@ -59,6 +63,8 @@ pub struct ScopeEntry {
     pub(super) equity: Money,
     pub(super) peak: Money,
     pub(super) day_start: Money,
+    /// Whether its figures changed since they were held against its limits.
+    pub(super) unguarded: bool,
     pub(super) dirty: Dirty,
     pub(super) published_at: Option<Timestamp>,
 }
@@ -100,7 +106,9 @@ impl ExchangeControl {
             control.index.insert(strategy.id, index);
             control.accounts.push(Account::new(strategy.clone(), exchange));
         }
-        for (kind, members) in types {
+        let portfolio = types.len();
+        for (index, (kind, members)) in types.into_iter().enumerate() {
+            members.iter().for_each(|member| control.accounts[*member].scopes = [index, portfolio]);
             let limits = settings.type_limits.get(&kind).cloned().unwrap_or_default();
             control.scopes.push(ScopeEntry::new(Scope::Type(kind), members, limits));
         }
@@ -368,6 +376,8 @@ impl Account {
             settings,
             exchange,
             book: Book::default(),
+            scopes: [0; 2],
+            unguarded: false,
             entries: VecDeque::new(),
             dirty: Dirty::No,
             published_at: None,
@@ -395,6 +405,7 @@ impl ScopeEntry {
             equity: Money::ZERO,
             peak: Money::ZERO,
             day_start: Money::ZERO,
+            unguarded: false,
             dirty: Dirty::No,
             published_at: None,
         }

@@ -23,17 +23,16 @@ impl ExchangeControl {
     /// Values the position of one account in one market.
     pub(super) fn value(&mut self, index: usize, key: MarketKey, mark: Price) {
         let account = &mut self.accounts[index];
-        let before = account.book.equity();
-        if !account.book.mark(key, mark) {
-            return;
-        }
-        let change = account.book.equity() - before;
+        let Some(change) = account.book.mark(key, mark) else { return };
+        account.unguarded = true;
         account.dirty = account.dirty.max(Dirty::Throttled);
         account.positions_dirty.insert(key.symbol);
         account.book.peak = account.book.peak.max(account.book.equity());
-        for scope in self.scopes.iter_mut().filter(|scope| scope.members.contains(&index)) {
+        for scope in account.scopes {
+            let scope = &mut self.scopes[scope];
             scope.equity += change;
             scope.peak = scope.peak.max(scope.equity);
+            scope.unguarded = true;
             scope.dirty = scope.dirty.max(Dirty::Throttled);
         }
     }
@@ -52,7 +51,9 @@ impl ExchangeControl {
     pub(super) fn sync(&mut self, desk: &Desk<'_>, index: usize) {
         let account = &mut self.accounts[index];
         account.book.sync(account.settings.id, &account.settings, desk.state(), desk.prices);
+        account.unguarded = true;
         for scope in &mut self.scopes {
+            scope.unguarded = true;
             let equities = scope.members.iter().map(|index| self.accounts[*index].book.equity());
             scope.equity = equities.sum();
             let state = desk.state().scopes.get(&scope.scope).copied().unwrap_or_default();
@@ -70,7 +71,8 @@ impl ExchangeControl {
         account.positions_dirty.insert(symbol);
         account.book.peak_journalled = account.book.peak;
         let mut scopes = vec![self.strategy_sample(index)];
-        for scope in self.scopes.iter_mut().filter(|scope| scope.members.contains(&index)) {
+        for scope in self.accounts[index].scopes {
+            let scope = &mut self.scopes[scope];
             scope.dirty = Dirty::Now;
             scopes.push(sample_of(scope.scope, scope.equity, scope.peak, scope.day_start));
         }
@@ -132,13 +134,15 @@ impl ExchangeControl {
         self.sample(desk, Some(ended));
     }
 
-    /// Trips what the present figures trip, and drives every flattening on. Called after each event.
+    /// Trips what the present figures trip, unless they are those of the last call, and drives every flattening on.
+    /// Called after each event.
     pub fn guard(&mut self, desk: &mut Desk<'_>) {
         for index in 0..self.accounts.len() {
-            let account = &self.accounts[index];
-            if account.dirty == Dirty::No || account.book.holdings().is_empty() {
+            let account = &mut self.accounts[index];
+            if !account.unguarded || account.dirty == Dirty::No || account.book.holdings().is_empty() {
                 continue;
             }
+            account.unguarded = false;
             let strategy = account.settings.id;
             let (equity, peak, day_start) =
                 (account.book.equity(), account.book.peak, account.book.day_start);
@@ -152,10 +156,11 @@ impl ExchangeControl {
             }
         }
         for index in 0..self.scopes.len() {
-            let scope = &self.scopes[index];
-            if scope.dirty == Dirty::No {
+            let scope = &mut self.scopes[index];
+            if !scope.unguarded || scope.dirty == Dirty::No {
                 continue;
             }
+            scope.unguarded = false;
             let equity = scope.equity;
             let tripped: Vec<Trip> = trips(&scope.limits, equity, scope.peak, scope.day_start).collect();
             for trip in tripped {
