@@ -44,6 +44,10 @@ pub struct Account {
     pub(super) settings: StrategySettings,
     exchange: Box<dyn Exchange>,
     pub(super) book: Book,
+    /// Positions of its type and of the portfolio in the list of scopes.
+    pub(super) scopes: [usize; 2],
+    /// Whether its figures changed since they were held against its limits.
+    pub(super) unguarded: bool,
     pub(super) entries: VecDeque<Timestamp>,
     pub(super) dirty: Dirty,
     pub(super) published_at: Option<Timestamp>,
@@ -58,7 +62,10 @@ pub struct ScopeEntry {
     pub(super) limits: Limits,
     pub(super) equity: Money,
     pub(super) peak: Money,
+    pub(super) peak_journalled: Money,
     pub(super) day_start: Money,
+    /// Whether its figures changed since they were held against its limits.
+    pub(super) unguarded: bool,
     pub(super) dirty: Dirty,
     pub(super) published_at: Option<Timestamp>,
 }
@@ -112,7 +119,9 @@ impl ExchangeControl {
             control.index.insert(strategy.id, index);
             control.accounts.push(Account::new(strategy.clone(), exchange));
         }
-        for (kind, members) in types {
+        let portfolio = types.len();
+        for (index, (kind, members)) in types.into_iter().enumerate() {
+            members.iter().for_each(|member| control.accounts[*member].scopes = [index, portfolio]);
             let limits = settings.type_limits.get(&kind).cloned().unwrap_or_default();
             control.scopes.push(ScopeEntry::new(Scope::Type(kind), members, limits));
         }
@@ -395,6 +404,8 @@ impl Account {
             settings,
             exchange,
             book: Book::default(),
+            scopes: [0; 2],
+            unguarded: false,
             entries: VecDeque::new(),
             dirty: Dirty::No,
             published_at: None,
@@ -421,7 +432,9 @@ impl ScopeEntry {
             limits,
             equity: Money::ZERO,
             peak: Money::ZERO,
+            peak_journalled: Money::ZERO,
             day_start: Money::ZERO,
+            unguarded: false,
             dirty: Dirty::No,
             published_at: None,
         }

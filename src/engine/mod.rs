@@ -133,7 +133,7 @@ impl Engine {
             self.prices.next_wakeup(),
             self.exchanges.next_wakeup(),
             self.exchanges.publication_due(),
-            self.exchanges.peak_due(&self.state),
+            self.exchanges.peak_due(),
             self.exchanges.day_due(&self.state),
             outage.filter(|_| self.state.level.level < Level::Reduce),
         ]
@@ -158,7 +158,7 @@ impl Engine {
         if self.exchanges.day_due(desk.state()).is_some_and(|due| due <= at) {
             self.exchanges.on_day_end(&mut desk);
         }
-        if self.exchanges.peak_due(desk.state()).is_some_and(|due| due <= at) {
+        if self.exchanges.peak_due().is_some_and(|due| due <= at) {
             self.exchanges.sample(&mut desk, None);
         }
         let outage = self.store_failed_at.map(|failed| failed.plus_ms(STORE_OUTAGE_MS_MAX));
