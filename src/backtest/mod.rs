@@ -1,5 +1,8 @@
 //! The second driver: recorded events in a loop. May read files; knows neither sockets nor the daemon.
 
+pub mod event_log;
+pub mod source;
+
 use crate::engine::Engine;
 use crate::engine::effect::Effect;
 use crate::engine::event::Event;

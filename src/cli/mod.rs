@@ -1,1 +1,59 @@
-//! Placeholder of this commit: the module follows in the next ones.
+//! The command line. Mirrors section 12 of the design.
+//!
+//! Invariants: results go to standard output, everything else to standard error; a command that did not do what it was
+//! asked for does not end with 0. The codes are those of sysexits (`exit`). Only `run` and `demo` log.
+//!
+//! `status`, `positions`, `kpis` and `signal` speak MQTT to a daemon on any machine (`bus`) and touch no store.
+
+mod arguments;
+mod bus;
+mod check;
+mod demo;
+mod exit;
+mod kpis;
+mod logging;
+mod output;
+mod payload;
+mod positions;
+mod run;
+mod settings;
+mod signal;
+mod snapshot;
+mod status;
+mod verify;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use arguments::{Arguments, Command};
+use exit::{Exit, Failure};
+
+/// Does what the arguments of this process say, and tells how it went.
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(asked) => {
+            // Help and version are errors to clap, and a closed pipe is nobody's.
+            let _ = asked.print();
+            return if asked.use_stderr() { Exit::USAGE } else { Exit::OK }.into();
+        }
+    };
+    match dispatch(&arguments) {
+        Ok(exit) => exit.into(),
+        Err(failure) => failure.report().into(),
+    }
+}
+
+fn dispatch(arguments: &Arguments) -> Result<Exit, Failure> {
+    match &arguments.command {
+        Command::Run(command) => run::run(arguments, command),
+        Command::Demo(command) => demo::demo(arguments, command),
+        Command::CheckConfig(set) => check::check_config(arguments, set),
+        Command::Verify(command) => verify::verify(arguments, command),
+        Command::Status(bus) => status::status(arguments, bus),
+        Command::Positions(command) => positions::positions(arguments, command),
+        Command::Kpis(command) => kpis::kpis(arguments, command),
+        Command::Signal(command) => signal::signal(arguments, command),
+    }
+}

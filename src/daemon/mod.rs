@@ -1,8 +1,81 @@
 //! Everything that waits: sockets, disk, timers and the wall clock. The only folder with tokio.
+//!
+//! [`run`] wires it: store, broker, outbox, MQTT client, committing thread, feeds, loop; and takes it apart in the
+//! opposite order. Its parts meet only through inboxes and the outbox.
 
 #[cfg(feature = "embedded-broker")]
 pub mod broker;
 pub mod clock;
+pub mod commit;
+pub mod engine_loop;
 pub mod feed;
+pub mod health;
 pub mod mqtt;
+pub mod options;
 pub mod outbox;
+mod report;
+mod wiring;
+
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::config::Config;
+use options::{RunError, RunOptions};
+use wiring::Running;
+
+/// How long a stop may take for what still waits for the broker; the whole stop stays below 5 s.
+const GOODBYE: Duration = Duration::from_secs(2);
+
+/// Runs the daemon until SIGTERM or SIGINT.
+///
+/// # Errors
+/// Why it cannot start or go on.
+pub fn run(config: &Config, options: RunOptions) -> Result<(), RunError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| RunError::System { what: "runtime", error })?;
+    runtime.block_on(async {
+        let (stop, stopped) = watch::channel(false);
+        tokio::spawn(async move {
+            let signal = stop_signal().await;
+            tracing::info!(signal, "stopping");
+            let _ = stop.send(true);
+        });
+        let mut running = Running::start(config, &options, stopped).await?;
+        let outcome = tokio::select! {
+            biased;
+            outcome = running.events.run(&mut running.inputs, running.store_id_new) => outcome,
+            error = ended_by_itself(&mut running.client) => Err(error),
+        };
+        running.stop(outcome.is_ok()).await;
+        outcome
+    })
+}
+
+/// Waits for the client to give up; for ever while it goes on.
+async fn ended_by_itself(client: &mut wiring::Client) -> RunError {
+    match client.await {
+        Ok(Err(error)) => RunError::Mqtt(error),
+        Ok(Ok(())) => RunError::Broker("the MQTT client ended".into()),
+        Err(error) => RunError::Internal(format!("the MQTT client failed: {error}")),
+    }
+}
+
+/// Waits for SIGTERM or SIGINT and names it.
+async fn stop_signal() -> &'static str {
+    let streams =
+        signal(SignalKind::terminate()).and_then(|term| Ok((term, signal(SignalKind::interrupt())?)));
+    match streams {
+        Ok((mut term, mut interrupt)) => tokio::select! {
+            _ = term.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+        },
+        Err(error) => {
+            tracing::error!(%error, "signals cannot be caught; only SIGKILL stops this process");
+            std::future::pending().await
+        }
+    }
+}

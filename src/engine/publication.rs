@@ -10,7 +10,7 @@ use super::record::Scope;
 use super::state::StrategyState;
 use crate::model::amount::{Money, Quantity};
 use crate::model::ids::{StrategyId, Symbol};
-use crate::model::kpi::TradeStats;
+use crate::model::kpi::{Kpis, TradeStats};
 use crate::model::time::Timestamp;
 
 impl ExchangeControl {
@@ -91,12 +91,12 @@ impl ExchangeControl {
         let funding: Money = ledgers.iter().map(|ledger| ledger.funding).sum();
         let equity = daily_equity(ledgers.iter().copied());
         let state = desk.state().scopes.get(&scope).copied().unwrap_or_default();
-        KpiView {
-            scope,
-            from: state.started,
-            to: desk.at,
-            kpis: kpis(&equity, &trades, state.exposure(desk.at), fees, funding),
+        let mut kpis = kpis(&equity, &trades, state.exposure(desk.at), fees, funding);
+        if trades.trades == 0 && state.held_since.is_none() && state.held_ms == 0 {
+            // Days without any position say nothing about a strategy.
+            kpis = Kpis { observations: kpis.observations, ..Kpis::default() };
         }
+        KpiView { scope, from: state.started, to: desk.at, kpis }
     }
 
     fn scope_money(&self, desk: &Desk<'_>, index: usize) -> MoneyView {

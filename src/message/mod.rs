@@ -1,5 +1,6 @@
 //! How tradebus speaks: pure text to model and back. Mirrors `docs/MQTT.md` one to one.
 
+pub mod daemon;
 pub mod fields;
 pub mod json;
 pub mod level;

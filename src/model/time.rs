@@ -38,6 +38,17 @@ impl Timestamp {
         Timestamp::from_ms(day.saturating_mul(DAY_MS))
     }
 
+    /// Months since year 0, UTC: tells one calendar month from another.
+    pub fn month(self) -> i64 {
+        match jiff::Timestamp::from_millisecond(self.0) {
+            Ok(instant) => {
+                let date = instant.to_zoned(jiff::tz::TimeZone::UTC).date();
+                i64::from(date.year()) * 12 + i64::from(date.month())
+            }
+            Err(_) => 0,
+        }
+    }
+
     /// This time, `ms` milliseconds later (or earlier, when negative).
     pub fn plus_ms(self, ms: i64) -> Timestamp {
         Timestamp::from_ms(self.0.saturating_add(ms))

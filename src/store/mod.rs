@@ -1,7 +1,7 @@
 //! The truth about money: an append-only journal and the checkpoint of the state folded from it.
 //!
-//! Everything here is bytes and sequence numbers; what the bytes mean is decided by the record encoding. A store is
-//! one directory, held by one process:
+//! Below `ledger` everything is bytes and sequence numbers; what the bytes mean is decided by `record`. A store is one
+//! directory, held by one process:
 //!
 //! ```text
 //! lock                              held while a process uses the store; has its pid
@@ -17,8 +17,10 @@ pub mod checkpoint;
 pub mod error;
 mod file;
 pub mod journal;
+pub mod ledger;
 pub mod lock;
 pub mod reader;
+pub mod record;
 pub mod recovery;
 pub mod segment;
 #[cfg(test)]
@@ -27,6 +29,7 @@ mod tests;
 pub use checkpoint::Checkpoint;
 pub use error::{IoError, JournalError, StoreError};
 pub use journal::{Journal, ROTATE_BYTES_DEFAULT};
+pub use ledger::{Ledger, LedgerError, Opening, Verified, verify};
 pub use lock::StoreLock;
 pub use reader::Reader;
 pub use recovery::{Opened, Torn};

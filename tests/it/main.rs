@@ -1,10 +1,21 @@
-//! Tests from outside the crate, in one binary.
+//! One integration binary: each module is one edge of the system, or one kind of proof.
 
+#[path = "../support/random.rs"]
+mod random;
 #[path = "../support/rig.rs"]
 mod rig;
 #[path = "../support/scenario.rs"]
 mod scenario;
+#[path = "../support/mod.rs"]
+mod support;
 
+mod config;
+mod feeds;
 mod kpi;
+mod mqtt_client;
+mod parity;
+mod poison;
 mod properties;
 mod scenarios;
+mod simulation;
+mod tidy;

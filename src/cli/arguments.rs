@@ -1,0 +1,239 @@
+//! What the command line may say, as clap reads it.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use rust_decimal::Decimal;
+
+use super::exit::{Exit, Failure};
+use crate::model::amount::parse_decimal;
+use crate::model::ids::{SignalId, StrategyId, StrategyType, Symbol};
+
+/// Heading of the options that most commands have.
+const COMMON: &str = "Common options";
+
+/// Prices, positions and strategy signals over MQTT, traded on paper
+#[derive(Debug, Parser)]
+#[command(name = "tradebus", version)]
+pub struct Arguments {
+    /// Configuration file, instead of /etc/tradebus/tradebus.toml
+    #[arg(long, global = true, value_name = "FILE", help_heading = COMMON)]
+    pub config: Option<PathBuf>,
+    /// Prints for programs instead of people
+    #[arg(long, global = true, help_heading = COMMON)]
+    pub json: bool,
+    #[command(flatten)]
+    pub set: Set,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+impl Arguments {
+    /// Refuses `--json` where it would do nothing.
+    pub fn refuse_json(&self, command: &str, instead: &str) -> Result<(), Failure> {
+        if self.json {
+            let text = format!("--json has no effect on {command}; {instead}");
+            return Err(Failure::new(Exit::USAGE, text));
+        }
+        Ok(())
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Runs the daemon
+    Run(RunArguments),
+    /// Runs a daemon to try out: its own broker and market, a store that is thrown away
+    Demo(DemoArguments),
+    /// Checks the configuration and prints the settings in force
+    CheckConfig(Set),
+    /// Checks a store that no daemon uses
+    Verify(VerifyArguments),
+    /// Shows a running daemon, its feeds and its strategies
+    Status(BusArguments),
+    /// Shows the open positions
+    Positions(PositionsArguments),
+    /// Shows key figures
+    Kpis(KpisArguments),
+    /// Sends a signal to a strategy and waits for the answer
+    Signal(SignalArguments),
+}
+
+/// Settings on the command line.
+///
+/// It stands before and behind the command's name as two options whose values are joined: as a global option of clap
+/// the values before the name would be dropped silently when there are others behind it.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Set {
+    /// Overrides a setting, such as log.level=debug; may be repeated
+    #[arg(long, value_name = "KEY=VALUE", help_heading = COMMON)]
+    pub set: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct RunArguments {
+    #[command(flatten)]
+    pub set: Set,
+    /// Writes every event with its time to this file, for replays
+    #[arg(long, value_name = "FILE")]
+    pub record_events: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct DemoArguments {
+    /// Plays this file instead of the synthetic market; the symbol may stand in its name; may be repeated
+    #[arg(long = "recording", value_name = "FILE|SYMBOL=FILE")]
+    pub recordings: Vec<String>,
+    /// Keeps the store in this folder, so that the demo can be killed and started again
+    #[arg(long, value_name = "DIR")]
+    pub store: Option<PathBuf>,
+    /// Port of its broker [default: 1883, or a free one when that is taken]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub port: Option<u16>,
+}
+
+#[derive(Debug, Args)]
+pub struct VerifyArguments {
+    #[command(flatten)]
+    pub set: Set,
+    /// Folder of the store, instead of the configured one
+    #[arg(long, value_name = "DIR")]
+    pub store: Option<PathBuf>,
+}
+
+/// Where the daemon is found.
+#[derive(Debug, Args)]
+pub struct BusArguments {
+    #[command(flatten)]
+    pub set: Set,
+    /// Broker, instead of the configured one
+    #[arg(long, value_name = "mqtt://HOST:PORT")]
+    pub broker: Option<String>,
+    /// What the daemon's topics begin with, instead of the configured text
+    #[arg(long, value_name = "TOPIC")]
+    pub base_topic: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct PositionsArguments {
+    #[command(flatten)]
+    pub bus: BusArguments,
+    /// Only those of this strategy
+    #[arg(long, value_name = "ID", value_parser = StrategyId::new)]
+    pub strategy: Option<StrategyId>,
+    /// Shows flat ones too
+    #[arg(long)]
+    pub all: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct KpisArguments {
+    #[command(flatten)]
+    pub bus: BusArguments,
+    /// Only those of this strategy
+    #[arg(long, value_name = "ID", value_parser = StrategyId::new, group = "scope")]
+    pub strategy: Option<StrategyId>,
+    /// Only those of this type of strategies
+    #[arg(long = "type", value_name = "TYPE", value_parser = StrategyType::new, group = "scope")]
+    pub kind: Option<StrategyType>,
+    /// Only those of the portfolio
+    #[arg(long, group = "scope")]
+    pub portfolio: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct SignalArguments {
+    /// Strategy that it is for
+    #[arg(value_parser = StrategyId::new)]
+    pub strategy: StrategyId,
+    /// Position to have (long, short, flat), or change of it (buy, sell)
+    #[arg(value_parser = ["long", "short", "flat", "buy", "sell"])]
+    pub action: String,
+    /// Pair, such as BTC-USDT
+    #[arg(value_parser = Symbol::new)]
+    pub symbol: Symbol,
+    #[command(flatten)]
+    pub size: SizeArguments,
+    /// Limit price; without it the order is a market order
+    #[arg(long, value_name = "PRICE", value_parser = positive)]
+    pub limit: Option<Decimal>,
+    /// Stop price that --risk-pct is reckoned from
+    #[arg(long, value_name = "PRICE", value_parser = positive)]
+    pub stop_loss: Option<Decimal>,
+    /// Id; the same one sent again changes nothing [default: made of the time]
+    #[arg(long, value_name = "ID", value_parser = SignalId::new)]
+    pub id: Option<SignalId>,
+    /// Seconds after which the daemon must not act on it any more
+    #[arg(long, value_name = "N", value_parser = positive)]
+    pub max_age_s: Option<Decimal>,
+    /// Words that are only logged
+    #[arg(long, value_name = "TEXT")]
+    pub comment: Option<String>,
+    /// Seconds to wait for the answer
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=3600))]
+    pub wait_s: u32,
+    #[command(flatten)]
+    pub bus: BusArguments,
+}
+
+/// How much; the strategy's default without any.
+#[derive(Debug, Args)]
+#[group(multiple = false)]
+pub struct SizeArguments {
+    /// Size in base units
+    #[arg(long, value_name = "N", value_parser = positive)]
+    pub quantity: Option<Decimal>,
+    /// Size in quote currency
+    #[arg(long, value_name = "N", value_parser = positive)]
+    pub notional: Option<Decimal>,
+    /// Size in percent of the strategy's equity
+    #[arg(long, value_name = "N", value_parser = positive)]
+    pub equity_pct: Option<Decimal>,
+    /// Percent of the strategy's equity to lose when --stop-loss is reached
+    #[arg(long, value_name = "N", value_parser = positive)]
+    pub risk_pct: Option<Decimal>,
+}
+
+fn positive(text: &str) -> Result<Decimal, String> {
+    match parse_decimal(text) {
+        Ok(value) if value > Decimal::ZERO => Ok(value),
+        Ok(value) => Err(format!("{value} must be above 0")),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn clap_finds_no_contradiction() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn settings_before_and_behind_the_name_are_both_kept() {
+        let line = ["tradebus", "--set", "a=1", "--json", "run", "--set", "b=2", "--set", "c=3"];
+        let arguments = Arguments::try_parse_from(line).unwrap();
+        let Command::Run(run) = &arguments.command else { panic!("run") };
+        assert_eq!((arguments.set.set.len(), run.set.set.len(), arguments.json), (1, 2, true));
+    }
+
+    #[test]
+    fn numbers_are_refused_by_the_name_of_their_option() {
+        let check = |options: &[&str], expected: &[&str]| {
+            let line = ["tradebus", "signal", "s", "long", "BTC-USDT"].iter().chain(options);
+            let error = Arguments::try_parse_from(line).unwrap_err().to_string();
+            for part in expected {
+                assert!(error.contains(part), "{error}");
+            }
+        };
+        check(&["--quantity", "1,5"], &["--quantity", "\"1,5\" is not a number"]);
+        check(&["--limit", "NaN"], &["--limit", "\"NaN\" is not a number"]);
+        check(&["--notional=-5"], &["--notional", "-5 must be above 0"]);
+        check(&["--risk-pct", "0.0000000000001"], &["--risk-pct", "more than 12 decimals"]);
+        check(&["--quantity", "1", "--equity-pct", "2"], &["--quantity", "cannot be used with"]);
+        check(&["--wait-s", "0"], &["--wait-s", "1..=3600"]);
+    }
+}

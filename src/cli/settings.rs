@@ -1,0 +1,37 @@
+//! The configuration of a command: what the file, the environment and the arguments say together.
+
+use super::arguments::{Arguments, BusArguments, Set};
+use super::exit::{Exit, Failure};
+use crate::config::{Config, Loaded, Problem, Sources};
+
+/// Where the configuration of this process is from.
+pub fn sources(arguments: &Arguments, set: &Set) -> Sources {
+    let overrides = arguments.set.set.iter().chain(&set.set).cloned().collect();
+    Sources::of_process(arguments.config.clone(), overrides)
+}
+
+/// The configuration of the daemon.
+pub fn load(arguments: &Arguments, set: &Set) -> Result<Loaded, Failure> {
+    Config::load(&sources(arguments, set)).map_err(|problems| failure(&problems))
+}
+
+/// The configuration of a client, whose broker and topics may be named on the command line. They go the way of all
+/// overrides, so they are checked like any other.
+pub fn load_client(arguments: &Arguments, bus: &BusArguments) -> Result<Config, Failure> {
+    let mut set = bus.set.clone();
+    let named = [("mqtt.broker", &bus.broker), ("mqtt.base_topic", &bus.base_topic)];
+    for (key, value) in named {
+        set.set.extend(value.iter().map(|value| format!("{key}={value}")));
+    }
+    load(arguments, &set).map(|loaded| loaded.config)
+}
+
+/// All problems, one a line, and how many there are.
+pub fn failure(problems: &[Problem]) -> Failure {
+    let lines: String = problems.iter().map(|problem| format!("{problem}\n")).collect();
+    let count = match problems.len() {
+        1 => "1 problem in the configuration".to_owned(),
+        many => format!("{many} problems in the configuration"),
+    };
+    Failure::lines(Exit::CONFIG, format!("{lines}{count}\n"))
+}

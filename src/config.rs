@@ -1,1 +1,0 @@
-//! Placeholder of this commit: the module follows in the next ones.

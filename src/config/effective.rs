@@ -1,0 +1,201 @@
+//! The settings in force, as TOML. What it says loads to the same configuration again, secrets from the environment
+//! apart, which show as `"(set)"`.
+
+use std::fmt::Write;
+
+use super::feed::{FeedClock, FeedConfig, FeedSource};
+use super::mqtt::{Broker, MqttConfig};
+use super::schema::join;
+use super::strategy::StrategyConfig;
+use super::{Config, LogFormat};
+use crate::exchange::paper::PaperSettings;
+use crate::model::amount::Ratio;
+use crate::model::signal::Size;
+use crate::risk::{Limits, OnDrawdown};
+
+impl Config {
+    /// Every setting with the value in force, for `check-config`. Shows no secret.
+    pub fn effective_toml(&self) -> String {
+        let mut out = Toml(String::new());
+        out.text("instance", &self.instance);
+        out.mqtt(&self.mqtt);
+        out.table("store");
+        out.text("path", self.store.path.to_string_lossy());
+        out.table("log");
+        out.text(
+            "format",
+            match self.log.format {
+                LogFormat::Auto => "auto",
+                LogFormat::Human => "human",
+                LogFormat::Json => "json",
+            },
+        );
+        out.text("level", self.log.level.to_string().to_lowercase());
+        self.feeds.iter().for_each(|feed| out.feed(feed));
+        for (symbol, figures) in &self.instruments {
+            out.table(&join("instrument", symbol.as_str()));
+            out.number("tick_size", figures.tick_size);
+            out.number("lot_size", figures.lot_size);
+            out.number("size_min", figures.size_min);
+            out.number("contract_value", figures.contract_value);
+        }
+        for account in &self.accounts {
+            out.table(&join("account", &account.name));
+            out.text("venue", &account.venue);
+        }
+        for (kind, settings) in &self.types {
+            out.table(&format!("type.{kind}"));
+            out.maybe("account", settings.account.as_ref(), Toml::text);
+            out.limits(&format!("type.{kind}.limits"), &settings.limits);
+        }
+        out.limits("limits", &self.limits);
+        out.paper("paper", &self.paper);
+        self.strategies.iter().for_each(|strategy| out.strategy(strategy));
+        out.0
+    }
+}
+
+/// `text` as a TOML string.
+pub(super) fn quoted(text: &str) -> String {
+    // JSON escapes all that TOML wants escaped but DEL.
+    serde_json::Value::from(text).to_string().replace('\u{7f}', "\\u007f")
+}
+
+struct Toml(String);
+
+impl Toml {
+    fn line(&mut self, line: std::fmt::Arguments) {
+        self.0.write_fmt(line).expect("a String takes all");
+        self.0.push('\n');
+    }
+
+    fn table(&mut self, path: &str) {
+        self.line(format_args!("\n[{path}]"));
+    }
+
+    fn text(&mut self, name: &str, text: impl AsRef<str>) {
+        self.line(format_args!("{name} = {}", quoted(text.as_ref())));
+    }
+
+    /// A number: bare where TOML keeps it exactly, else in quotes.
+    fn number(&mut self, name: &str, number: impl std::fmt::Display) {
+        let text = number.to_string();
+        let exact = text.bytes().filter(u8::is_ascii_digit).count() <= 15;
+        if exact { self.bare(name, text) } else { self.text(name, text) }
+    }
+
+    fn bare(&mut self, name: &str, value: impl std::fmt::Display) {
+        self.line(format_args!("{name} = {value}"));
+    }
+
+    fn texts<T: std::fmt::Display>(&mut self, name: &str, texts: &[T]) {
+        let texts: Vec<String> = texts.iter().map(|text| quoted(&text.to_string())).collect();
+        self.bare(name, format_args!("[{}]", texts.join(", ")));
+    }
+
+    fn maybe<T>(&mut self, name: &str, value: Option<T>, write: fn(&mut Toml, &str, T)) {
+        if let Some(value) = value {
+            write(self, name, value);
+        }
+    }
+
+    fn mqtt(&mut self, mqtt: &MqttConfig) {
+        self.table("mqtt");
+        match &mqtt.broker {
+            Broker::Embedded => self.text("broker", "embedded"),
+            Broker::Tcp { host, port } if host.contains(':') => {
+                self.text("broker", format!("mqtt://[{host}]:{port}"));
+            }
+            Broker::Tcp { host, port } => self.text("broker", format!("mqtt://{host}:{port}")),
+        }
+        self.text("embedded_listen", mqtt.embedded_listen.to_string());
+        self.text("username", mqtt.username.as_deref().unwrap_or_default());
+        match mqtt.password.as_ref().map(|password| password.file.as_ref()) {
+            Some(Some(file)) => self.text("password_file", file.to_string_lossy()),
+            Some(None) => self.text("password", "(set)"),
+            None => self.text("password_file", ""),
+        }
+        self.text("base_topic", &mqtt.base_topic);
+        self.text("discovery_prefix", mqtt.discovery_prefix.as_deref().unwrap_or_default());
+        self.bare("session_expiry_s", mqtt.session_expiry_s);
+        self.bare("price_interval_ms", mqtt.price_interval_ms);
+        self.number("price_deadband_bps", mqtt.price_deadband_bps);
+    }
+
+    fn feed(&mut self, feed: &FeedConfig) {
+        self.table(&format!("feed.{}", feed.id));
+        let source =
+            if matches!(feed.source, FeedSource::Recording { .. }) { "recording" } else { "synthetic" };
+        self.text("source", source);
+        self.texts("symbols", &feed.symbols);
+        self.bare("price_stale_after_ms", feed.price_stale_after_ms);
+        match &feed.source {
+            FeedSource::Recording { files, speed, clock, repeat } => {
+                self.number("speed", speed);
+                self.text("clock", if *clock == FeedClock::Wall { "wall" } else { "recorded" });
+                self.bare("repeat", repeat);
+                for file in files {
+                    self.line(format_args!("\n[[feed.{}.files]]", feed.id));
+                    self.text("path", file.path.to_string_lossy());
+                    self.text("symbol", file.symbol.as_str());
+                }
+            }
+            FeedSource::Synthetic { seed, interval_ms, volatility_pct, spread_bps, start_prices } => {
+                self.bare("seed", seed);
+                self.bare("interval_ms", interval_ms);
+                self.number("volatility_pct", volatility_pct);
+                self.number("spread_bps", spread_bps);
+                self.table(&format!("feed.{}.start_prices", feed.id));
+                for (symbol, price) in start_prices {
+                    self.number(&join("", symbol.as_str()), price);
+                }
+            }
+        }
+    }
+
+    fn limits(&mut self, path: &str, limits: &Limits) {
+        self.table(path);
+        self.maybe("order_notional_max", limits.order_notional_max, Toml::number);
+        self.maybe("position_notional_max", limits.position_notional_max, Toml::number);
+        self.maybe("leverage_max", limits.leverage_max, Toml::number);
+        self.maybe("orders_per_minute_max", limits.orders_per_minute_max, Toml::bare);
+        self.maybe("daily_loss_max", limits.daily_loss_max, Toml::number);
+        self.maybe("drawdown_max_pct", limits.drawdown_max_pct, Toml::number);
+        if limits.drawdown_max_pct.is_some() || limits.on_drawdown != OnDrawdown::default() {
+            let word = if limits.on_drawdown == OnDrawdown::Flatten { "flatten" } else { "reduce" };
+            self.text("on_drawdown", word);
+        }
+    }
+
+    fn paper(&mut self, path: &str, paper: &PaperSettings) {
+        self.table(path);
+        self.number("fee_taker_ratio", paper.fee_taker_ratio);
+        self.number("fee_maker_ratio", paper.fee_maker_ratio);
+        self.number("slippage_bps", paper.slippage_bps);
+        self.bare("latency_ms", paper.latency_ms);
+        self.number("leverage", paper.leverage);
+    }
+
+    fn strategy(&mut self, strategy: &StrategyConfig) {
+        let path = format!("strategy.{}", strategy.id);
+        self.table(&path);
+        self.text("type", strategy.kind.as_str());
+        self.maybe("account", strategy.account.as_ref(), Toml::text);
+        self.text("feed", strategy.feed.as_str());
+        self.texts("symbols", &strategy.symbols);
+        self.bare("ticks", strategy.ticks);
+        self.number("balance", strategy.balance);
+        self.maybe::<Ratio>("confidence_min", strategy.confidence_min, Toml::number);
+        if let Some(size) = strategy.default_size {
+            self.table(&format!("{path}.default_size"));
+            match size {
+                Size::Quantity(n) => self.number("quantity", n),
+                Size::Notional(n) => self.number("notional", n),
+                Size::EquityPct(n) => self.number("equity_pct", n),
+                Size::RiskPct(n) => self.number("risk_pct", n),
+            }
+        }
+        self.limits(&format!("{path}.limits"), &strategy.limits);
+        self.paper(&format!("{path}.paper"), &strategy.paper);
+    }
+}

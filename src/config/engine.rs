@@ -1,0 +1,68 @@
+//! What the engine is told of the configuration.
+
+use std::collections::BTreeMap;
+
+use super::Config;
+use super::strategy::StrategyConfig;
+use crate::engine::settings::{EngineSettings, MarketSettings, StrategySettings};
+use crate::model::ids::{FeedId, Symbol, VenueId};
+use crate::model::instrument::Instrument;
+use crate::model::market::MarketKey;
+
+/// The venue of strategies without keys.
+pub(super) fn paper_venue() -> VenueId {
+    VenueId::new("paper").expect("it is a word")
+}
+
+impl Config {
+    /// The values that the engine goes by: markets sorted by feed, strategies by id.
+    ///
+    /// # Panics
+    /// When the figures of an instrument were changed to zero or below after [`Config::load`].
+    pub fn engine_settings(&self) -> EngineSettings {
+        EngineSettings {
+            markets: self.markets(),
+            strategies: self.strategies.iter().map(strategy_settings).collect(),
+            type_limits: self.types.iter().map(|(kind, settings)| (*kind, settings.limits.clone())).collect(),
+            limits: self.limits.clone(),
+            price_interval_ms: self.mqtt.price_interval_ms,
+            price_deadband_bps: self.mqtt.price_deadband_bps,
+        }
+    }
+
+    fn markets(&self) -> Vec<MarketSettings> {
+        let mut markets = Vec::new();
+        for feed in &self.feeds {
+            markets.extend(feed.symbols.iter().map(|symbol| MarketSettings {
+                key: MarketKey { feed: feed.id, symbol: *symbol },
+                instrument: self.instrument(*symbol),
+                price_stale_after_ms: feed.price_stale_after_ms,
+            }));
+        }
+        markets
+    }
+
+    fn instrument(&self, symbol: Symbol) -> Instrument {
+        let Some(figures) = self.instruments.get(&symbol) else { return Instrument::plain(symbol) };
+        let (tick, lot, min) = (figures.tick_size, figures.lot_size, figures.size_min);
+        Instrument::new(symbol, tick, lot, min, figures.contract_value)
+            .expect("load takes only figures above 0")
+    }
+}
+
+fn strategy_settings(strategy: &StrategyConfig) -> StrategySettings {
+    let key = |feed: FeedId, symbol: Symbol| (symbol, MarketKey { feed, symbol });
+    let markets: BTreeMap<_, _> = strategy.symbols.iter().map(|symbol| key(strategy.feed, *symbol)).collect();
+    StrategySettings {
+        id: strategy.id,
+        kind: strategy.kind,
+        markets,
+        venue: paper_venue(),
+        ticks: strategy.ticks,
+        balance: strategy.balance,
+        default_size: strategy.default_size,
+        confidence_min: strategy.confidence_min,
+        limits: strategy.limits.clone(),
+        paper: strategy.paper.clone(),
+    }
+}

@@ -1,0 +1,185 @@
+//! The configuration: defaults, a file, the environment and the command line, read into values that are valid.
+//!
+//! Invariants: a [`Config`] from [`Config::load`] has passed every check, and `load` tells all problems at once.
+//! Secrets are in `secrecy` types; no `Debug`, problem, warning or effective text shows one. The engine gets
+//! [`EngineSettings`](crate::engine::settings::EngineSettings), never a `Config`.
+//!
+//! Limits of this version: paper trading from recorded and synthetic markets. Keys of later versions are taken as long
+//! as they ask for nothing, and are problems otherwise. `docs/CONFIGURATION.md` has every key.
+
+mod demo;
+#[cfg(test)]
+mod documented;
+mod effective;
+mod engine;
+mod feed;
+mod later;
+mod market;
+mod mqtt;
+mod reader;
+mod schema;
+mod secret;
+mod source;
+mod strategy;
+mod value;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+pub use demo::Demo;
+pub use feed::{FeedClock, FeedConfig, FeedSource, RecordedFile};
+pub use market::InstrumentConfig;
+pub use mqtt::{Broker, MqttConfig};
+pub use secret::Secret;
+pub use source::{ENVIRONMENT_PREFIX, FILE_DEFAULT, FileSource, Sources};
+pub use strategy::{AccountConfig, Route, StrategyConfig, TypeConfig};
+
+use crate::exchange::paper::PaperSettings;
+use crate::model::ids::{StrategyType, Symbol};
+use crate::risk::Limits;
+use reader::{Reader, Table};
+
+/// Everything that a daemon is started with.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Names this daemon: its client id at the broker and its ids in discovery. 1 to 32 letters, digits, `_`, `-`.
+    pub instance: String,
+    /// The bus.
+    pub mqtt: MqttConfig,
+    /// Where money is remembered.
+    pub store: StoreConfig,
+    /// What is logged.
+    pub log: LogConfig,
+    /// Sources of prices, sorted by id.
+    pub feeds: Vec<FeedConfig>,
+    /// Figures of pairs that differ from the defaults.
+    pub instruments: BTreeMap<Symbol, InstrumentConfig>,
+    /// Accounts, sorted by name. None has keys in this version.
+    pub accounts: Vec<AccountConfig>,
+    /// What types of strategies share.
+    pub types: BTreeMap<StrategyType, TypeConfig>,
+    /// Limits of the whole daemon.
+    pub limits: Limits,
+    /// How paper exchanges fill, unless a strategy says otherwise.
+    pub paper: PaperSettings,
+    /// Strategies, sorted by id.
+    pub strategies: Vec<StrategyConfig>,
+}
+
+/// The store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoreConfig {
+    /// Its directory. Not empty.
+    pub path: PathBuf,
+}
+
+/// Logging.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogConfig {
+    /// Form of a line.
+    pub format: LogFormat,
+    /// The least severe level that is logged.
+    pub level: tracing::Level,
+}
+
+/// Form of a log line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people on a terminal, else JSON.
+    Auto,
+    /// For people.
+    Human,
+    /// One JSON object a line.
+    Json,
+}
+
+/// A configuration, and what is hardly meant about it.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The configuration.
+    pub config: Config,
+    /// Sorted by key. The daemon runs with them.
+    pub warnings: Vec<Problem>,
+}
+
+/// What is wrong with a key, or with a source.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{path}: {text}")]
+pub struct Problem {
+    /// The key's full path, such as `strategy.tv1.symbols[0]`, or a file.
+    pub path: String,
+    /// The value, and what it should be. Never shows a secret.
+    pub text: String,
+}
+
+impl Problem {
+    pub(crate) fn new(path: impl Into<String>, text: impl Into<String>) -> Problem {
+        Problem { path: path.into(), text: text.into() }
+    }
+}
+
+impl Config {
+    /// Reads and checks everything.
+    ///
+    /// # Errors
+    /// All problems at once, sorted by key.
+    pub fn load(sources: &Sources) -> Result<Loaded, Vec<Problem>> {
+        let mut problems = Vec::new();
+        let figment = sources.merged(&mut problems);
+        let reader = Reader::new(figment, problems);
+        let config = read(&reader.root(schema::ROOT));
+        let (problems, warnings) = reader.into_findings();
+        if problems.is_empty() { Ok(Loaded { config, warnings }) } else { Err(problems) }
+    }
+}
+
+impl Default for Config {
+    /// What holds when no source says anything: no feeds and no strategies.
+    fn default() -> Config {
+        let nothing = Sources { file: FileSource::Nothing, environment: Vec::new(), overrides: Vec::new() };
+        Config::load(&nothing).expect("the defaults of the schema are valid").config
+    }
+}
+
+fn read(root: &Table) -> Config {
+    later::check(root);
+    let feeds = feed::read_feeds(root);
+    let accounts = strategy::read_accounts(root);
+    let types = strategy::read_types(root, &accounts);
+    let paper = market::read_paper(&root.table("paper"), None);
+    let log = root.table("log");
+    let store = root.table("store");
+    let path = store.file_path("path");
+    if path.is_none() {
+        store.problem("path", "is empty; it must be a directory");
+    }
+    Config {
+        instance: read_instance(root),
+        mqtt: mqtt::read_mqtt(&root.table("mqtt")),
+        store: StoreConfig { path: path.unwrap_or_default() },
+        log: LogConfig {
+            format: match log.word("format") {
+                "human" => LogFormat::Human,
+                "json" => LogFormat::Json,
+                _ => LogFormat::Auto,
+            },
+            level: log.word("level").parse().unwrap_or(tracing::Level::INFO),
+        },
+        instruments: market::read_instruments(root, &feeds),
+        limits: market::read_limits(&root.table("limits")),
+        strategies: strategy::read_strategies(root, &feeds, &accounts, &paper),
+        feeds,
+        accounts,
+        types,
+        paper,
+    }
+}
+
+fn read_instance(root: &Table) -> String {
+    let instance = root.text("instance");
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+    if !(1..=32).contains(&instance.len()) || !instance.chars().all(allowed) {
+        root.problem("instance", format!("{instance:?} is not 1 to 32 letters, digits, \"_\" or \"-\""));
+    }
+    instance
+}

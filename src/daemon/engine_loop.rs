@@ -1,0 +1,288 @@
+//! The loop: one event, `handle` runs to completion, all effects are taken, next event.
+//!
+//! Owns the engine. Waits neither for the disk nor for the broker: effects that need them are handed on. When more than
+//! [`COMMITS_WAITING_MAX`] batches wait for a failing disk, messages from the bus are left at the broker; prices go on.
+//! A panic inside the engine journals the signal that caused it as poisoned and ends the process.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::BufWriter;
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, MissedTickBehavior};
+
+use super::clock::Clock;
+use super::commit::{Committer, Item, Job, Reply, StoreEvent, send};
+use super::health::HealthReporter;
+use super::mqtt::{AckToken, Bus, Inbound};
+use super::options::RunError;
+use super::outbox::OutboxHandle;
+use super::report;
+use crate::backtest::event_log::EventLogWriter;
+use crate::engine::Engine;
+use crate::engine::effect::{Effect, Update};
+use crate::engine::event::{Event, ReplyToken, SignalMessage};
+use crate::engine::record::Record;
+use crate::message::topic::{Inbound as Topic, Topics};
+use crate::message::{level, signal, view};
+use crate::model::ids::{SignalId, StoreId, StrategyId};
+use crate::model::market::MarketEvent;
+use crate::model::signal::Reason;
+use crate::store::record::encode_state;
+
+/// Batches that may wait for the disk before the bus has to wait too.
+const COMMITS_WAITING_MAX: usize = 10_000;
+/// A checkpoint is written after this many records.
+const CHECKPOINT_RECORDS: u64 = 100_000;
+/// How often the broker's acknowledgements are journalled, when there are new ones.
+const PUBLISHED_INTERVAL: Duration = Duration::from_secs(10);
+/// How long the end of a failed engine waits for the disk.
+const FAILURE_FLUSH: Duration = Duration::from_secs(5);
+/// How often health is published.
+const HEALTH_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Where events come from.
+pub struct Inputs {
+    /// Messages from the bus.
+    pub inbound: mpsc::Receiver<Inbound>,
+    /// Prices.
+    pub markets: mpsc::Receiver<MarketEvent>,
+    /// Positions of feeds that connected or ended.
+    pub feeds: mpsc::UnboundedReceiver<usize>,
+    /// Word of the store.
+    pub store: mpsc::UnboundedReceiver<StoreEvent>,
+    /// Turns true when the daemon is to stop.
+    pub stop: watch::Receiver<bool>,
+}
+
+/// The engine and its ways out.
+pub struct EngineLoop {
+    /// The engine.
+    pub engine: Engine,
+    /// The time.
+    pub clock: Clock,
+    /// To the disk.
+    pub committer: Committer,
+    /// To the broker, for what waits for nothing.
+    pub outbox: OutboxHandle,
+    /// For acknowledgements that need no answer.
+    pub bus: Bus,
+    /// How topics are called.
+    pub topics: Topics,
+    /// Topics below this prefix are never taken as response topics.
+    pub discovery_prefix: Option<String>,
+    /// Health and feeds.
+    pub health: HealthReporter,
+    /// `--record-events`.
+    pub log: Option<EventLogWriter<BufWriter<File>>>,
+    /// What only this loop knows.
+    pub memory: Memory,
+}
+
+/// The loop's own state.
+#[derive(Default)]
+pub struct Memory {
+    waiting: BTreeMap<ReplyToken, Waiting>,
+    token: ReplyToken,
+    effects: Vec<Effect>,
+    checkpointed: u64,
+    month: i64,
+}
+
+struct Waiting {
+    ack: AckToken,
+    response: Option<(String, Option<Vec<u8>>)>,
+}
+
+impl EngineLoop {
+    /// Runs until `stop`, then journals what only memory holds.
+    ///
+    /// # Errors
+    /// When the engine failed.
+    pub async fn run(&mut self, inputs: &mut Inputs, store_id_new: StoreId) -> Result<(), RunError> {
+        self.memory.checkpointed = self.engine.state().sequence;
+        self.memory.month = self.clock.now().month();
+        self.handle(Event::Start { store_id_new }).await?;
+        let mut published = ticking(PUBLISHED_INTERVAL);
+        let mut health = ticking(HEALTH_INTERVAL);
+        loop {
+            let wakeup = self.until_wakeup();
+            let room = self.committer.figures.waiting.load(Ordering::Relaxed) < COMMITS_WAITING_MAX;
+            tokio::select! {
+                biased;
+                _ = inputs.stop.wait_for(|stop| *stop) => break,
+                Some(event) = inputs.store.recv() => {
+                    self.handle(Event::Store { available: event == StoreEvent::Working }).await?;
+                }
+                Some(inbound) = inputs.inbound.recv(), if room => {
+                    if let Some(event) = self.event_of(inbound) {
+                        self.handle(event).await?;
+                    }
+                }
+                () = tokio::time::sleep(wakeup.unwrap_or_default()), if wakeup.is_some() => {
+                    self.handle(Event::Wakeup).await?;
+                }
+                _ = published.tick() => self.journal_published().await?,
+                _ = health.tick() => self.health.publish(self.engine.state(), self.clock.now()),
+                Some(feed) = inputs.feeds.recv() => self.health.publish_feed(feed, self.clock.now()),
+                Some(event) = inputs.markets.recv() => {
+                    self.clock.advance(event.time);
+                    self.handle(Event::Market(event)).await?;
+                }
+            }
+        }
+        self.handle(Event::Shutdown).await
+    }
+
+    /// Journals through which event the broker acknowledged, so that a restart repeats only the rest.
+    ///
+    /// # Errors
+    /// When the engine failed.
+    pub async fn journal_published(&mut self) -> Result<(), RunError> {
+        let through = self.outbox.acknowledged_through();
+        if through > self.engine.state().published {
+            self.handle(Event::Published { through }).await?;
+        }
+        Ok(())
+    }
+
+    /// Hands a checkpoint of the present state to the committing thread.
+    pub fn checkpoint(&mut self) {
+        let state = self.engine.state();
+        self.memory.checkpointed = state.sequence;
+        self.committer.give(Job::Checkpoint { sequence: state.sequence, state: encode_state(state) });
+        if let Some(log) = &mut self.log
+            && let Err(error) = log.flush()
+        {
+            tracing::warn!(%error, "the event log is not complete");
+        }
+    }
+
+    async fn handle(&mut self, event: Event) -> Result<(), RunError> {
+        let at = self.clock.now();
+        if let Some(log) = &mut self.log
+            && let Err(error) = log.event(at, &event)
+        {
+            tracing::error!(%error, "the event log ends here");
+            self.log = None;
+        }
+        let poison = poison_of(&event);
+        let engine = &mut self.engine;
+        let effects = &mut self.memory.effects;
+        let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| engine.handle(at, event, effects)));
+        if let Err(panic) = outcome {
+            if let Some((strategy, id)) = poison {
+                self.committer.give(Job::Poison(Box::new(Record::Poisoned { strategy, id, time: at })));
+            }
+            self.committer.flush_within(FAILURE_FLUSH).await;
+            return Err(RunError::Internal(text_of(panic.as_ref())));
+        }
+        self.dispatch();
+        if self.engine.state().sequence - self.memory.checkpointed >= CHECKPOINT_RECORDS {
+            self.checkpoint();
+        }
+        if at.month() != self.memory.month {
+            self.memory.month = at.month();
+            self.committer.give(Job::Rotate);
+        }
+        Ok(())
+    }
+
+    /// Sends every effect on its way: what waits for the disk to the committing thread, the rest to the outbox.
+    fn dispatch(&mut self) {
+        let mut items = Vec::new();
+        for effect in self.memory.effects.drain(..) {
+            report::log(&effect);
+            match effect {
+                Effect::Persist(record) => items.push(Item::Record(Box::new(record))),
+                Effect::Publish(update) => {
+                    let waits = update.waits() && !is_store_unavailable(&update);
+                    for message in view::update(&self.topics, &update) {
+                        if waits {
+                            items.push(Item::Message(message));
+                        } else {
+                            send(&self.outbox, message);
+                        }
+                    }
+                }
+                Effect::Reply { token, result } => {
+                    if let Some(Waiting { ack, response }) = self.memory.waiting.remove(&token) {
+                        let payload = result.as_ref().map(view::signal_result);
+                        items.push(Item::Reply(Reply { ack, response, payload }));
+                    }
+                }
+            }
+        }
+        if !items.is_empty() {
+            self.committer.give(Job::Batch(items));
+        }
+    }
+
+    /// Reads a message from the bus. What is nothing for the engine is acknowledged here.
+    fn event_of(&mut self, inbound: Inbound) -> Option<Event> {
+        let Inbound { topic, payload, retain, response_topic, correlation, ack } = inbound;
+        let about = self.topics.inbound(&topic).filter(|_| !payload.is_empty());
+        let Some(about) = about else {
+            self.bus.ack(ack);
+            return None;
+        };
+        if retain {
+            self.health.retained_refused += 1;
+            self.outbox.retained(&topic, Vec::new(), None);
+        }
+        self.memory.token += 1;
+        let token = self.memory.token;
+        let response =
+            response_topic.filter(|topic| self.may_respond(topic)).map(|topic| (topic, correlation));
+        self.memory.waiting.insert(token, Waiting { ack, response });
+        Some(match about {
+            Topic::Signal(strategy) => {
+                let read = signal::read(strategy, &payload, retain);
+                let strategy = strategy.to_string();
+                Event::Signal(Box::new(SignalMessage { token, strategy, id: read.id, body: read.body }))
+            }
+            Topic::Level(strategy) => Event::Level(level::read(token, strategy, &payload, retain)),
+        })
+    }
+
+    /// Whether a response may go there: not into our own tree (it could be a command), nor into Home Assistant's.
+    fn may_respond(&self, topic: &str) -> bool {
+        let own = self.topics.at("");
+        let discovery =
+            self.discovery_prefix.as_ref().is_some_and(|prefix| topic.starts_with(prefix.as_str()));
+        let valid = !topic.is_empty() && !topic.contains(['+', '#', '\0']) && !topic.starts_with('$');
+        valid && !topic.starts_with(&own) && !discovery
+    }
+
+    /// How long until the engine wants to be woken. A recorded clock wakes nobody: only its events move it.
+    fn until_wakeup(&self) -> Option<Duration> {
+        let due = self.engine.next_wakeup().filter(|_| self.clock.flows())?;
+        let ms = due.since_ms(self.clock.now()).max(0);
+        Some(Duration::from_millis(ms.unsigned_abs()))
+    }
+}
+
+fn ticking(interval: Duration) -> tokio::time::Interval {
+    let mut ticks = tokio::time::interval_at(Instant::now() + interval, interval);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
+fn is_store_unavailable(update: &Update) -> bool {
+    let Update::Result(result) = update else { return false };
+    result.outcome.refusal().is_some_and(|refusal| refusal.reason == Reason::StoreUnavailable)
+}
+
+/// The signal that is to blame if the engine fails on this event.
+fn poison_of(event: &Event) -> Option<(StrategyId, SignalId)> {
+    let Event::Signal(message) = event else { return None };
+    Some((StrategyId::new(&message.strategy).ok()?, message.id.clone()?))
+}
+
+fn text_of(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("panic without a text").to_string()
+}

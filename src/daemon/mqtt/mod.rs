@@ -1,0 +1,157 @@
+//! The MQTT client: topics and bytes between the broker, the outbox and the daemon.
+//!
+//! Invariants: every connection is a fresh client, so nothing of an old one is ever sent, and the outbox alone decides
+//! what is due (`session.rs` says why). Nothing here makes a producer wait. An inbound message is acknowledged to the
+//! broker only when the daemon says so, in the order of receipt; what is not acknowledged comes again after a reconnect.
+//!
+//! Limits: 64 publishes in flight, 32 inbound messages without acknowledgement, packets of 256 KiB, 5 s to connect,
+//! reconnects after 1, 2, 4, ... 60 s. A full inbound channel stops the reading, which stops the broker.
+
+mod acks;
+mod options;
+mod session;
+mod supervise;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use secrecy::SecretString;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+pub use acks::AckToken;
+use acks::SharedAcks;
+
+use super::outbox::OutboxHandle;
+
+/// Where the broker is and how to speak to it.
+#[derive(Debug)]
+pub struct MqttConfig {
+    /// Host name or address.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+    /// Fixed and unique for each instance: a second client with it ends the first one's connection.
+    pub client_id: String,
+    /// User name, if the broker wants one.
+    pub username: Option<String>,
+    /// Password, never logged.
+    pub password: Option<SecretString>,
+    /// Topic filters of commands and signals, subscribed on every connect with QoS 1.
+    pub command_filters: Vec<String>,
+    /// `<base>/daemon/state`: `online` on connect, `offline` by the will and at shutdown, retained.
+    pub will_topic: String,
+    /// How long the broker queues for us while we are away, in seconds; 86,400 is the usual.
+    pub session_expiry_s: u32,
+    /// Seconds of silence until a ping; a dead link is noticed within twice that. From 1, usually 15.
+    pub keep_alive_s: u16,
+}
+
+/// A message from the broker.
+#[derive(Debug)]
+pub struct Inbound {
+    /// Where it was published.
+    pub topic: String,
+    /// Its bytes, at most 256 KiB.
+    pub payload: Vec<u8>,
+    /// Whether its publisher retained it, also when it arrives live.
+    pub retain: bool,
+    /// MQTT 5 response topic.
+    pub response_topic: Option<String>,
+    /// MQTT 5 correlation data.
+    pub correlation: Option<Vec<u8>>,
+    /// For [`Bus::ack`] once the message is dealt with.
+    pub ack: AckToken,
+}
+
+/// How the connection is doing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct BusStatus {
+    /// Whether the broker accepted the connection and it has not been lost.
+    pub connected: bool,
+    /// Whether the broker still had our session at the last connect.
+    pub session_present: bool,
+    /// Connections after the first.
+    pub reconnects: u64,
+    /// What went wrong last, without secrets; stays after the recovery.
+    pub last_error: Option<String>,
+    /// The client ended, by [`Bus::shutdown`] or for the error that its task returns.
+    pub stopped: bool,
+}
+
+/// Why the client does not start, or ended by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum MqttError {
+    /// A value of the configuration cannot be used.
+    #[error("mqtt: {0}")]
+    Config(String),
+    /// Another client took the session three times within a minute.
+    #[error(
+        "mqtt: another instance uses the client id {client_id:?}: stop it, or give each instance its own"
+    )]
+    SessionTakenOver {
+        /// The id that is used twice.
+        client_id: String,
+    },
+}
+
+/// The daemon's hold on the client.
+#[derive(Debug, Clone)]
+pub struct Bus {
+    acks: Arc<SharedAcks>,
+    status: watch::Receiver<BusStatus>,
+    stop: watch::Sender<Option<Instant>>,
+}
+
+/// What the client's tasks share with its [`Bus`].
+struct Context {
+    config: MqttConfig,
+    outbox: OutboxHandle,
+    inbound: mpsc::Sender<Inbound>,
+    acks: Arc<SharedAcks>,
+    status: watch::Sender<BusStatus>,
+    stop: watch::Receiver<Option<Instant>>,
+}
+
+/// Starts the client inside the current tokio runtime. Its task ends after [`Bus::shutdown`] (or when all handles are
+/// gone) with `Ok`, or with the error that makes going on senseless.
+///
+/// # Errors
+/// [`MqttError::Config`] for an empty host or client id, a bad topic or filter, or a keep-alive of 0.
+pub fn start(
+    config: MqttConfig,
+    outbox: OutboxHandle,
+    inbound: mpsc::Sender<Inbound>,
+) -> Result<(Bus, JoinHandle<Result<(), MqttError>>), MqttError> {
+    options::check(&config)?;
+    let acks = Arc::new(SharedAcks::default());
+    let (status, status_seen) = watch::channel(BusStatus::default());
+    let (stop_sender, stop) = watch::channel(None);
+    let context = Context { config, outbox, inbound, acks: Arc::clone(&acks), status, stop };
+    let task = tokio::spawn(supervise::run(context));
+    Ok((Bus { acks, status: status_seen, stop: stop_sender }, task))
+}
+
+impl Bus {
+    /// Acknowledges a message to the broker. It leaves when all earlier ones of the connection are acknowledged too;
+    /// a token of an earlier connection is ignored, because its message comes again. Never blocks.
+    pub fn ack(&self, token: AckToken) {
+        self.acks.done(token);
+    }
+
+    /// The status now and its changes.
+    #[must_use]
+    pub fn status(&self) -> watch::Receiver<BusStatus> {
+        self.status.clone()
+    }
+
+    /// Publishes what is pending and then `offline`, and disconnects, all within `bound` (a quarter of it is kept for
+    /// `offline`). What did not leave stays in the outbox. Inbound messages are no longer delivered.
+    pub async fn shutdown(&self, bound: Duration) {
+        self.stop.send_replace(Some(Instant::now() + bound));
+        let mut status = self.status.clone();
+        // An error means that the task is gone, which is what this waits for.
+        let _ = tokio::time::timeout(bound * 2, status.wait_for(|status| status.stopped)).await;
+    }
+}

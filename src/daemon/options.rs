@@ -1,0 +1,69 @@
+//! What a run of the daemon is told beside its configuration.
+
+use std::path::PathBuf;
+
+/// Options of one run.
+#[derive(Clone, Debug, Default)]
+pub struct RunOptions {
+    /// Writes every event with its time here, for replays (`--record-events`).
+    pub record_events: Option<PathBuf>,
+    /// Printed to standard output once the broker is reachable (`demo` says here what to subscribe to).
+    pub greeting: Option<String>,
+    /// Takes a free port when the embedded broker's is occupied, and says so; `{port}` in the greeting is replaced.
+    pub any_port: bool,
+}
+
+/// Why a run ended other than by a signal.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The store cannot be used: damaged, newer, locked, or not readable.
+    #[error("store {dir}: {error}", dir = dir.display())]
+    Store {
+        /// Its folder.
+        dir: PathBuf,
+        /// What is wrong.
+        error: crate::store::LedgerError,
+    },
+    /// The embedded broker does not start.
+    #[error("broker: {0}")]
+    Broker(String),
+    /// The MQTT client does not start, or ended by itself.
+    #[error(transparent)]
+    Mqtt(#[from] super::mqtt::MqttError),
+    /// A feed cannot be opened.
+    #[error("feed.{feed}: {error}")]
+    Feed {
+        /// The feed.
+        feed: String,
+        /// What is wrong, with file and line.
+        error: String,
+    },
+    /// Something of the system.
+    #[error("{what}: {error}")]
+    System {
+        /// What was done.
+        what: &'static str,
+        /// The system's word.
+        error: std::io::Error,
+    },
+    /// The engine failed; the event is journalled as poisoned.
+    #[error(
+        "internal failure while an event was handled: {0}; the process ends so that it starts again from the journal"
+    )]
+    Internal(String),
+}
+
+impl RunError {
+    /// The exit code, by sysexits: 65 damaged data, 69 unavailable, 70 internal, 71 system, 75 try again, 78 settings.
+    pub fn exit_code(&self) -> u8 {
+        use crate::store::{LedgerError, StoreError};
+        match self {
+            RunError::Store { error: LedgerError::Store(StoreError::Locked { .. }), .. } => 75,
+            RunError::Store { .. } => 65,
+            RunError::Broker(_) | RunError::Mqtt(_) => 69,
+            RunError::Feed { .. } => 65,
+            RunError::System { .. } => 71,
+            RunError::Internal(_) => 70,
+        }
+    }
+}

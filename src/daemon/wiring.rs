@@ -1,0 +1,336 @@
+//! Puts the daemon together, and takes it apart: inbound stops first, the broker last.
+
+use std::fs::File;
+use std::io::BufWriter;
+use std::net::SocketAddr;
+use std::thread::JoinHandle as ThreadHandle;
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+use super::GOODBYE;
+use super::clock::Clock;
+use super::commit::{CommitContext, start as start_committer};
+use super::engine_loop::{EngineLoop, Inputs, Memory};
+use super::feed::{self, FeedSource, FeedStatus, FeedTask, RecordingClock, RecordingFeed, SyntheticFeed};
+use super::health::HealthReporter;
+use super::mqtt::{self, Bus, MqttError};
+use super::options::{RunError, RunOptions};
+use super::outbox::{Outbox, OutboxHandle};
+use crate::backtest::event_log::{EventLogWriter, LogStart};
+use crate::backtest::source::RecordingSource;
+use crate::config::{self, Broker, Config, FeedClock, FeedConfig};
+use crate::engine::Engine;
+use crate::engine::settings::EngineSettings;
+use crate::engine::state::State;
+use crate::message::daemon::info;
+use crate::message::topic::Topics;
+use crate::model::ids::StoreId;
+use crate::model::market::MarketEvent;
+use crate::model::time::Timestamp;
+use crate::store::Ledger;
+use crate::venue::synthetic::SyntheticSymbol;
+
+/// Prices that wait for the engine; then feeds wait.
+const MARKETS_MAX: usize = 1_024;
+/// Messages from the bus that wait for the engine; then the broker waits.
+const INBOUND_MAX: usize = 64;
+/// Seconds of silence until a ping.
+const KEEP_ALIVE_S: u16 = 15;
+
+/// The client's task.
+pub type Client = JoinHandle<Result<(), MqttError>>;
+
+/// A running daemon.
+pub struct Running {
+    /// The loop.
+    pub events: EngineLoop,
+    /// What it listens to.
+    pub inputs: Inputs,
+    /// The client.
+    pub client: Client,
+    /// The id that a new store gets.
+    pub store_id_new: StoreId,
+    bus: Bus,
+    commit_thread: ThreadHandle<()>,
+    feeds_stop: watch::Sender<bool>,
+    refiller: JoinHandle<()>,
+    #[cfg(feature = "embedded-broker")]
+    broker: Option<super::broker::EmbeddedBroker>,
+}
+
+impl Running {
+    /// Starts everything but the loop.
+    ///
+    /// # Errors
+    /// What cannot start.
+    pub async fn start(
+        config: &Config,
+        options: &RunOptions,
+        stop: watch::Receiver<bool>,
+    ) -> Result<Running, RunError> {
+        let (ledger, state) = open_store(config)?;
+        let settings = config.engine_settings();
+        let clock = clock_of(config)?;
+        let log = event_log(options, &settings, &state)?;
+        #[cfg(feature = "embedded-broker")]
+        let (broker, address) = embedded(config, options).await?;
+        #[cfg(not(feature = "embedded-broker"))]
+        let address = None;
+        greet(options, address);
+
+        let topics = Topics::new(&config.mqtt.base_topic);
+        let outbox = OutboxHandle::new(Outbox::new(state.published, ledger.last_sequence()));
+        let (inbound_sender, inbound) = mpsc::channel(INBOUND_MAX);
+        let (bus, client) =
+            mqtt::start(client_config(config, &topics, address), outbox.clone(), inbound_sender)?;
+        let (store_sender, store) = mpsc::unbounded_channel();
+        let context = CommitContext {
+            ledger,
+            outbox: outbox.clone(),
+            bus: bus.clone(),
+            topics: topics.clone(),
+            events: store_sender,
+        };
+        let (committer, commit_thread) = start_committer(context)
+            .map_err(|error| RunError::System { what: "committing thread", error })?;
+        let refiller = tokio::spawn(refill(outbox.clone(), committer.clone()));
+        let (feeds_stop, feeds_stopped) = watch::channel(false);
+        let (feeds_sender, feeds) = mpsc::unbounded_channel();
+        let (markets, statuses) = start_feeds(config, &clock, &feeds_stopped, &feeds_sender)?;
+        let health = HealthReporter {
+            feeds: statuses,
+            bus: bus.status(),
+            commit: committer.figures.clone(),
+            outbox: outbox.clone(),
+            topics: topics.clone(),
+            retained_refused: 0,
+        };
+        let started = info(&config.instance, clock.now(), &settings);
+        outbox.retained(&topics.at("daemon/info"), started.into_bytes(), None);
+        let events = EngineLoop {
+            engine: Engine::new(settings, state),
+            clock,
+            committer,
+            outbox,
+            bus: bus.clone(),
+            topics,
+            discovery_prefix: config.mqtt.discovery_prefix.clone(),
+            health,
+            log,
+            memory: Memory::default(),
+        };
+        Ok(Running {
+            events,
+            inputs: Inputs { inbound, markets, store, feeds, stop },
+            client,
+            store_id_new: new_store_id()?,
+            bus,
+            commit_thread,
+            feeds_stop,
+            refiller,
+            #[cfg(feature = "embedded-broker")]
+            broker,
+        })
+    }
+
+    /// Stops everything: feeds, what waits for the disk, what waits for the broker, the store, the broker. `orderly` is
+    /// false after a failure of the engine, whose state is then not to be trusted with a checkpoint.
+    pub async fn stop(mut self, orderly: bool) {
+        let _ = self.feeds_stop.send(true);
+        let mut on_disk = self.events.committer.flush_within(GOODBYE).await;
+        self.bus.shutdown(GOODBYE).await;
+        if orderly && on_disk && self.events.journal_published().await.is_ok() {
+            on_disk = self.events.committer.flush_within(GOODBYE / 4).await;
+            if on_disk {
+                self.events.checkpoint();
+                on_disk = self.events.committer.flush_within(GOODBYE / 4).await;
+            }
+        }
+        self.refiller.abort();
+        let _ = self.refiller.await;
+        drop(self.events);
+        if !on_disk {
+            tracing::error!("the disk does not take the last records; nothing of them was acknowledged");
+        } else if self.commit_thread.join().is_err() {
+            // The thread has nothing left to do and ends with its last sender.
+            tracing::error!("the committing thread failed");
+        }
+        #[cfg(feature = "embedded-broker")]
+        if let Some(broker) = self.broker.take() {
+            broker.stop().await;
+        }
+        tracing::info!("stopped");
+    }
+}
+
+fn open_store(config: &Config) -> Result<(Ledger, State), RunError> {
+    let dir = &config.store.path;
+    let (ledger, opening) = Ledger::open(dir).map_err(|error| RunError::Store { dir: dir.clone(), error })?;
+    for warning in &opening.warnings {
+        tracing::warn!("store: {warning}");
+    }
+    let sequence = opening.state.sequence;
+    tracing::info!(path = %dir.display(), records = sequence, beyond_checkpoint = opening.records, "store opened");
+    Ok((ledger, opening.state))
+}
+
+/// The wall clock, or the recording's own time.
+fn clock_of(config: &Config) -> Result<Clock, RunError> {
+    let Some(feed) = config.feeds.iter().find(|feed| feed.clock() == FeedClock::Recorded) else {
+        return Ok(Clock::wall());
+    };
+    let config::FeedSource::Recording { files, .. } = &feed.source else { return Ok(Clock::wall()) };
+    let source = open_recording(feed, files)?;
+    Ok(Clock::recorded(source.first_time().unwrap_or(Timestamp::MIN)))
+}
+
+fn open_recording(feed: &FeedConfig, files: &[config::RecordedFile]) -> Result<RecordingSource, RunError> {
+    let files: Vec<_> = files.iter().map(|file| (file.path.clone(), file.symbol)).collect();
+    RecordingSource::open(&files, feed.id)
+        .map_err(|error| RunError::Feed { feed: feed.id.to_string(), error: error.to_string() })
+}
+
+fn event_log(
+    options: &RunOptions,
+    settings: &EngineSettings,
+    state: &State,
+) -> Result<Option<EventLogWriter<BufWriter<File>>>, RunError> {
+    let Some(path) = &options.record_events else { return Ok(None) };
+    let start = LogStart { settings: settings.clone(), state: state.clone() };
+    let log = File::create(path).and_then(|file| EventLogWriter::begin(BufWriter::new(file), &start));
+    log.map(Some).map_err(|error| RunError::System { what: "--record-events", error })
+}
+
+#[cfg(feature = "embedded-broker")]
+async fn embedded(
+    config: &Config,
+    options: &RunOptions,
+) -> Result<(Option<super::broker::EmbeddedBroker>, Option<SocketAddr>), RunError> {
+    use super::broker::{BrokerError, EmbeddedBroker};
+    if config.mqtt.broker != Broker::Embedded {
+        return Ok((None, None));
+    }
+    let mut listen = config.mqtt.embedded_listen;
+    let mut started = EmbeddedBroker::start(listen).await;
+    if options.any_port && matches!(started, Err(BrokerError::Occupied { .. })) {
+        listen.set_port(0);
+        started = EmbeddedBroker::start(listen).await;
+    }
+    let broker = started.map_err(|error| RunError::Broker(error.to_string()))?;
+    let address = broker.local_addr();
+    tracing::info!(%address, "embedded broker");
+    Ok((Some(broker), Some(address)))
+}
+
+fn greet(options: &RunOptions, address: Option<SocketAddr>) {
+    if let Some(greeting) = &options.greeting {
+        let port = address.map_or(1883, |address| address.port());
+        println!("{}", greeting.replace("{port}", &port.to_string()));
+    }
+}
+
+fn client_config(config: &Config, topics: &Topics, embedded: Option<SocketAddr>) -> mqtt::MqttConfig {
+    let (host, port) = match (&config.mqtt.broker, embedded) {
+        (Broker::Tcp { host, port }, _) => (host.clone(), *port),
+        (Broker::Embedded, Some(address)) => (address.ip().to_string(), address.port()),
+        (Broker::Embedded, None) => {
+            let listen = config.mqtt.embedded_listen;
+            (listen.ip().to_string(), listen.port())
+        }
+    };
+    mqtt::MqttConfig {
+        host,
+        port,
+        client_id: config.instance.clone(),
+        username: config.mqtt.username.clone(),
+        password: config.mqtt.password.as_ref().map(|secret| secret.value.clone()),
+        command_filters: topics.commands(),
+        will_topic: topics.at("daemon/state"),
+        session_expiry_s: config.mqtt.session_expiry_s,
+        keep_alive_s: KEEP_ALIVE_S,
+    }
+}
+
+/// Brings events back from the journal whenever the outbox has room.
+async fn refill(outbox: OutboxHandle, committer: super::commit::Committer) {
+    loop {
+        let wanted = outbox.wait_refill().await;
+        committer.give(super::commit::Job::Refill { from: wanted.from, limit: wanted.limit });
+        committer.flush().await;
+    }
+}
+
+type Feeds = (mpsc::Receiver<MarketEvent>, Vec<(crate::model::ids::FeedId, watch::Receiver<FeedStatus>)>);
+
+fn start_feeds(
+    config: &Config,
+    clock: &Clock,
+    stop: &watch::Receiver<bool>,
+    changes: &mpsc::UnboundedSender<usize>,
+) -> Result<Feeds, RunError> {
+    let (sender, markets) = mpsc::channel(MARKETS_MAX);
+    let mut statuses = Vec::new();
+    for (index, feed) in config.feeds.iter().enumerate() {
+        let task = FeedTask { id: feed.id, clock: clock.clone(), source: source_of(config, feed)? };
+        let (status_sender, status) = watch::channel(FeedStatus::default());
+        tokio::spawn(feed::run(task, sender.clone(), status_sender, stop.clone()));
+        tokio::spawn(tell_changes(index, status.clone(), changes.clone()));
+        statuses.push((feed.id, status));
+    }
+    Ok((markets, statuses))
+}
+
+async fn tell_changes(
+    index: usize,
+    mut status: watch::Receiver<FeedStatus>,
+    changes: mpsc::UnboundedSender<usize>,
+) {
+    while status.changed().await.is_ok() && changes.send(index).is_ok() {}
+}
+
+fn source_of(config: &Config, feed: &FeedConfig) -> Result<FeedSource, RunError> {
+    let wrong = |error: String| RunError::Feed { feed: feed.id.to_string(), error };
+    let float = |ratio: crate::model::amount::Ratio| crate::model::amount::decimal_to_f64(ratio.value());
+    match &feed.source {
+        config::FeedSource::Recording { files, speed, clock, repeat } => {
+            open_recording(feed, files)?;
+            let recording = RecordingFeed {
+                files: files.iter().map(|file| (file.path.clone(), file.symbol)).collect(),
+                speed: float(*speed),
+                clock: match clock {
+                    FeedClock::Wall => RecordingClock::Wall,
+                    FeedClock::Recorded => RecordingClock::Recorded,
+                },
+                repeat: *repeat,
+            };
+            recording.check().map_err(|error| wrong(error.to_string()))?;
+            Ok(FeedSource::Recording(recording))
+        }
+        config::FeedSource::Synthetic { seed, interval_ms, volatility_pct, spread_bps, start_prices } => {
+            let instruments = config.engine_settings().markets;
+            let symbols = feed.symbols.iter().map(|symbol| {
+                let market = instruments.iter().find(|market| market.key.symbol == *symbol);
+                SyntheticSymbol {
+                    symbol: *symbol,
+                    price_start: start_prices[symbol],
+                    volatility_daily_ratio: float(*volatility_pct) / 100.0,
+                    spread_bps: float(*spread_bps),
+                    interval_ms_mean: *interval_ms as f64,
+                    tick_size: market.expect("every symbol has a market").instrument.tick_size(),
+                }
+            });
+            let symbols: Vec<SyntheticSymbol> = symbols.collect();
+            symbols.iter().try_for_each(|symbol| symbol.check().map_err(|error| wrong(error.to_string())))?;
+            Ok(FeedSource::Synthetic(SyntheticFeed { seed: *seed, symbols }))
+        }
+    }
+}
+
+fn new_store_id() -> Result<StoreId, RunError> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes)
+        .map_err(|error| RunError::System { what: "random numbers", error: std::io::Error::other(error) })?;
+    let text = data_encoding::HEXLOWER.encode(&bytes);
+    Ok(StoreId::new(&text).expect("32 hex digits are a store id"))
+}

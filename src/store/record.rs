@@ -1,0 +1,87 @@
+//! Records as bytes: a version, then postcard. One frame of the journal holds the records of one group commit.
+//!
+//! Postcard is not self-describing, so this version is raised whenever the meaning of old bytes would change; a frame
+//! of a newer version is refused and never rewritten.
+
+use serde::{Deserialize, Serialize};
+
+use crate::engine::record::Record;
+use crate::engine::state::State;
+
+/// The version that is written.
+pub const RECORD_VERSION: u8 = 1;
+
+/// A frame or checkpoint that does not hold what it should.
+#[derive(Debug, thiserror::Error)]
+pub enum DecodeError {
+    /// Written by a newer tradebus.
+    #[error("records have version {found}, this tradebus reads up to {RECORD_VERSION}")]
+    Newer {
+        /// The version found.
+        found: u8,
+    },
+    /// The checksum was right, but the content is not.
+    #[error("{what} cannot be decoded: {error}")]
+    Content {
+        /// What was read.
+        what: &'static str,
+        /// postcard's word.
+        error: postcard::Error,
+    },
+    /// A frame says it has another number of records.
+    #[error("a frame promises {promised} records and holds {found}")]
+    Count {
+        /// What its header says.
+        promised: u32,
+        /// What is there.
+        found: usize,
+    },
+}
+
+/// A checkpoint's content: what it was made by, and the state.
+#[derive(Serialize, Deserialize)]
+struct Versioned<T> {
+    version: u8,
+    content: T,
+}
+
+/// The bytes of a group of records.
+pub fn encode(records: &[Record]) -> Vec<u8> {
+    postcard::to_allocvec(records).expect("records always have a binary form")
+}
+
+/// The records of a frame.
+///
+/// # Errors
+/// When the version is newer, or the content is not what the header promises.
+pub fn decode(version: u8, count: u32, bytes: &[u8]) -> Result<Vec<Record>, DecodeError> {
+    if version > RECORD_VERSION {
+        return Err(DecodeError::Newer { found: version });
+    }
+    let records: Vec<Record> = postcard::from_bytes(bytes)
+        .map_err(|error| DecodeError::Content { what: "a frame of records", error })?;
+    if records.len() != count as usize {
+        return Err(DecodeError::Count { promised: count, found: records.len() });
+    }
+    Ok(records)
+}
+
+/// The bytes of a checkpoint.
+pub fn encode_state(state: &State) -> Vec<u8> {
+    let versioned = Versioned { version: RECORD_VERSION, content: state };
+    postcard::to_allocvec(&versioned).expect("a state always has a binary form")
+}
+
+/// The state of a checkpoint.
+///
+/// # Errors
+/// When the version is newer, or the content is not a state.
+pub fn decode_state(bytes: &[u8]) -> Result<State, DecodeError> {
+    match bytes.first() {
+        Some(version) if *version > RECORD_VERSION => return Err(DecodeError::Newer { found: *version }),
+        _ => {}
+    }
+    let versioned: Versioned<State> =
+        postcard::from_bytes(bytes).map_err(|error| DecodeError::Content { what: "a checkpoint", error })?;
+    Ok(versioned.content)
+}

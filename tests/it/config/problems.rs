@@ -1,0 +1,390 @@
+//! Tables of what is refused: a text in, the list of its problems out.
+
+use super::{FEED, check, problems, sources, strategy};
+
+#[test]
+fn everything_is_told_at_once() {
+    check(
+        "instnce = 1\n[mqtt]\nbase_topic = \"+\"\n[paper]\nlatency_ms = -1\n[limits]\nleverage_max = \"x\"\n\
+         [feed.f]\nsource = \"okx\"\nsymbols = [\"BTC\"]\n[strategy.s]\ntype = \"grid\"\nfeed = \"g\"\nbalance = -5",
+        &[
+            "feed.f.source: \"okx\" is not available in this version; use \"recording\" or \"synthetic\"",
+            "feed.f.symbols[0]: \"BTC\" is not a symbol; write BASE-QUOTE in capitals, such as \"BTC-USDT\"",
+            "instnce: is not a known key; did you mean \"instance\"?",
+            "limits.leverage_max: \"x\" is not a number",
+            "mqtt.base_topic: \"+\" has a wildcard",
+            "paper.latency_ms: -1 is out of range; it must be 0 to 60000",
+            "strategy.s.balance: -5 is out of range; it must be above 0, at most 1000000000000",
+            "strategy.s.feed: there is no [feed.g]",
+            "strategy.s.symbols: names no pair; write them like [\"BTC-USDT\"]",
+            "strategy.s.type: \"grid\" is not one of external, tradingview, aibot",
+        ],
+    );
+}
+
+#[test]
+fn problems_of_the_daemon() {
+    check("instance = \"a b\"", &["instance: \"a b\" is not 1 to 32 letters, digits, \"_\" or \"-\""]);
+    check("instance = 5", &["instance: 5 is not a text; write it in quotes"]);
+    check("mqtt = 5", &["mqtt: 5 is not a table"]);
+    check("instance = \"x", &["configuration: is not valid TOML: invalid basic string (line 1, column 14)"]);
+    check("[store]\npath = \"\"", &["store.path: is empty; it must be a directory"]);
+    check(
+        "[log]\nlevel = \"inf\"",
+        &["log.level: \"inf\" is not one of error, warn, info, debug, trace; did you mean \"info\"?"],
+    );
+    check("[http]\nlisten = \"\"", &[]);
+    check(
+        "[http]\nlisten = \"0.0.0.0:80\"\ntoken_file = \"t\"",
+        &[
+            "http.listen: \"0.0.0.0:80\": HTTP is not available in this version; leave the key out",
+            "http.token_file: HTTP is not available in this version; leave the key out",
+        ],
+    );
+    check(
+        "[venue.Xeggex]\n[venue.okx]\n[venue.foo]\n[venue.blofin]\nenvironment = \"demo\"\nrest_url = \"u\"",
+        &[
+            "venue.Xeggex: \"Xeggex\" no longer exists: the exchange was shut down",
+            "venue.blofin.environment: \"demo\" is not available in this version; leave the key out",
+            "venue.blofin.rest_url: an address of a venue is not available in this version; leave the key out",
+            "venue.foo: \"foo\" is not a venue; use \"blofin\"",
+            "venue.okx: \"okx\" is not available in this version; use \"blofin\"",
+        ],
+    );
+}
+
+#[test]
+fn problems_of_mqtt() {
+    let mqtt = |line: &str, expected: &[&str]| check(&format!("[mqtt]\n{line}"), expected);
+    mqtt(
+        "broker = \"mqtts://host\"",
+        &[
+            "mqtt.broker: \"mqtts://host\" needs TLS, which is not available in this version; use \"mqtt://host:1883\"",
+        ],
+    );
+    mqtt(
+        "broker = \"mqtt://u:secret@host\"",
+        &["mqtt.broker: has a user in it; use mqtt.username and mqtt.password_file"],
+    );
+    mqtt(
+        "broker = \"host\"",
+        &["mqtt.broker: \"host\" is not a broker; write \"mqtt://host:1883\" or \"embedded\""],
+    );
+    mqtt("broker = \"mqtt://host:0\"", &["mqtt.broker: \"mqtt://host:0\" has no port from 1 to 65535"]);
+    mqtt(
+        "embedded_listen = \"0.0.0.0:1883\"",
+        &[
+            "mqtt.embedded_listen: \"0.0.0.0:1883\" is not an address of the loopback, and anyone who reaches the \
+         embedded broker may trade; use \"127.0.0.1:1883\", or another broker",
+        ],
+    );
+    mqtt(
+        "embedded_listen = \"127.0.0.1:0\"",
+        &["mqtt.embedded_listen: \"127.0.0.1:0\" has port 0; use one from 1 to 65535"],
+    );
+    mqtt(
+        "embedded_listen = \"1883\"",
+        &["mqtt.embedded_listen: \"1883\" is not an address; write \"127.0.0.1:1883\""],
+    );
+    if cfg!(feature = "embedded-broker") {
+        mqtt(
+            "broker = \"embedded\"\nusername = \"u\"",
+            &["mqtt.username: the embedded broker asks for no user; leave it empty, or use another broker"],
+        );
+    } else {
+        mqtt(
+            "broker = \"embedded\"",
+            &["mqtt.broker: \"embedded\" is not in this build; use \"mqtt://localhost:1883\""],
+        );
+    }
+    mqtt("base_topic = \"a/#\"", &["mqtt.base_topic: \"a/#\" has a wildcard"]);
+    mqtt("base_topic = \"\"", &["mqtt.base_topic: is empty; it must be a topic such as \"tradebus\""]);
+    mqtt(
+        "base_topic = \"/a\"",
+        &["mqtt.base_topic: \"/a\" has an empty level; leave out the \"/\" at its ends"],
+    );
+    mqtt("base_topic = \"$SYS\"", &["mqtt.base_topic: \"$SYS\" begins with \"$\", which is the broker's"]);
+    mqtt(
+        "discovery_prefix = \"a b\"",
+        &["mqtt.discovery_prefix: \"a b\" has a space or a control character"],
+    );
+    mqtt(
+        "discovery_prefix = \"tradebus\"",
+        &["mqtt.discovery_prefix: \"tradebus\" is also base_topic; they must differ"],
+    );
+    mqtt("discovery_prefix = \"\"", &[]);
+    mqtt("price_interval_ms = 50", &["mqtt.price_interval_ms: 50 is out of range; it must be 100 to 60000"]);
+    mqtt("price_interval_ms = 1.5", &["mqtt.price_interval_ms: 1.5 is not a whole number"]);
+    mqtt("price_interval_ms = \"500\"", &[]);
+    mqtt(
+        "session_expiry_s = 99999999",
+        &["mqtt.session_expiry_s: 99999999 is out of range; it must be 60 to 604800"],
+    );
+    mqtt("price_deadband_bps = -1", &["mqtt.price_deadband_bps: -1 is out of range; it must be 0 to 1000"]);
+    mqtt(
+        "broker = \"mqtt://h\"\nusername = \"u\"\npassword_file = \"/does/not/exist\"",
+        &["mqtt.password_file: the file does not exist"],
+    );
+}
+
+#[test]
+fn unknown_keys_get_a_suggestion() {
+    check("[mqtt]\nbrokr = \"x\"", &["mqtt.brokr: is not a known key; did you mean \"broker\"?"]);
+    check("[zzz]", &["zzz: is not a known key"]);
+    check(
+        &strategy("limits = { daily_los_max = 1 }"),
+        &["strategy.s.limits.daily_los_max: is not a known key; did you mean \"daily_loss_max\"?"],
+    );
+    check(
+        &strategy("paper = { latency = 1 }\nsimbols = []"),
+        &[
+            "strategy.s.paper.latency: is not a known key; did you mean \"latency_ms\"?",
+            "strategy.s.simbols: is not a known key; did you mean \"symbols\"?",
+        ],
+    );
+    let found = problems(&sources("", &[("TRADEBUS_MQTT__BROKRE", "x")], &["log.levle=info"]));
+    assert_eq!(
+        found,
+        [
+            "log.levle: is not a known key; did you mean \"level\"? (command line)",
+            "mqtt.brokre: is not a known key; did you mean \"broker\"? (environment)",
+        ]
+    );
+}
+
+#[test]
+fn problems_of_feeds() {
+    let feed = |lines: &str, expected: &[&str]| {
+        check(&format!("[feed.x]\nsymbols = [\"BTC-USDT\"]\n{lines}"), expected)
+    };
+    const USE: &str = "use \"recording\" or \"synthetic\"";
+    feed(
+        "source = \"blofin\"",
+        &[&format!("feed.x.source: \"blofin\" is not available in this version; {USE}")],
+    );
+    feed(
+        "source = \"xeggex\"",
+        &[&format!("feed.x.source: \"xeggex\" no longer exists: the exchange was shut down; {USE}")],
+    );
+    feed("source = \"foo\"", &[&format!("feed.x.source: \"foo\" is not a source; {USE}")]);
+    feed(
+        "source = \"syntetic\"",
+        &["feed.x.source: \"syntetic\" is not a source; did you mean \"synthetic\"?"],
+    );
+    feed("", &[&format!("feed.x.source: is missing, and the feed's name is not a source; {USE}")]);
+    check(
+        "[feed.blofin]\nsymbols = [\"BTC-USDT\"]\nmode = \"poll\"\ninterval_ms = 500",
+        &[&format!("feed.blofin.source: \"blofin\" is not available in this version; {USE}")],
+    );
+    feed(
+        "source = \"synthetic\"\nspeed = 2\nmode = \"poll\"",
+        &[
+            "feed.x.mode: a \"synthetic\" feed does not have this key",
+            "feed.x.speed: a \"synthetic\" feed does not have this key",
+        ],
+    );
+    feed(
+        "source = \"synthetic\"\nstart_prices = { BTC-USDT = 0, ETH-USDT = 5 }",
+        &[
+            "feed.x.start_prices.BTC-USDT: 0 is out of range; it must be above 0, at most 1000000000",
+            "feed.x.start_prices.ETH-USDT: \"ETH-USDT\" is not in feed.x.symbols",
+        ],
+    );
+    feed(
+        "source = \"synthetic\"\nseed = -1\ninterval_ms = 1",
+        &[
+            "feed.x.interval_ms: 1 is out of range; it must be 10 to 3600000",
+            "feed.x.seed: -1 is out of range; it must be 0 to 9223372036854775807",
+        ],
+    );
+    check(
+        "[feed.synthetic]\nsymbols = [\"BTCUSDT\", \"BTC-USDT\", \"BTC-USDT\"]",
+        &[
+            "feed.synthetic.symbols[0]: \"BTCUSDT\" is not a symbol; write BASE-QUOTE in capitals, such as \"BTC-USDT\"",
+            "feed.synthetic.symbols[2]: \"BTC-USDT\" is in the list already",
+        ],
+    );
+    check("[feed.synthetic]", &["feed.synthetic.symbols: names no pair; write them like [\"BTC-USDT\"]"]);
+    check(
+        "[feed.\"a b\"]\nsource = \"synthetic\"\nsymbols = [\"BTC-USDT\"]",
+        &["feed.\"a b\": \"a b\" is not a feed name: it has a character that is not allowed"],
+    );
+    let two = "source = \"synthetic\"\nsymbols = [\"BTC-USDT\"]\n";
+    check(&format!("[feed.A]\n{two}[feed.a]\n{two}"), &["feed.a: differs from \"A\" only by case"]);
+}
+
+#[test]
+fn problems_of_recordings() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("btc.csv");
+    std::fs::write(&file, "").unwrap();
+    let file = file.to_str().unwrap();
+    let feed = |files: &str, lines: &str, expected: &[&str]| {
+        let files = files.replace("FILE", file);
+        check(&format!("[feed.recording]\nsymbols = [\"BTC-USDT\"]\nfiles = {files}\n{lines}"), expected);
+    };
+    let good = "[{ path = 'FILE', symbol = \"BTC-USDT\" }]";
+    feed(good, "", &[]);
+    feed(good, "speed = 0\nclock = \"recorded\"", &[]);
+    feed(
+        good,
+        "speed = 0",
+        &["feed.recording.speed: 0 (as fast as it is consumed) needs clock = \"recorded\""],
+    );
+    feed(
+        good,
+        "clock = \"recorded\"\nrepeat = true",
+        &["feed.recording.repeat: true needs clock = \"wall\": recorded time does not go back"],
+    );
+    feed(
+        good,
+        "clock = \"recorded\"\n[feed.synthetic]\nsymbols = [\"BTC-USDT\"]",
+        &["feed.synthetic.clock: the feeds have different clocks; all must be \"wall\" or all \"recorded\""],
+    );
+    feed(
+        "[{ path = 'FILE', symbol = \"ETH-USDT\" }]",
+        "",
+        &[
+            "feed.recording.files: has no file of \"BTC-USDT\"",
+            "feed.recording.files[0].symbol: \"ETH-USDT\" is not in feed.recording.symbols",
+        ],
+    );
+    feed(
+        "[{ path = 'not-here.csv', symbol = \"BTC-USDT\", knd = 1 }]",
+        "",
+        &[
+            "feed.recording.files[0].knd: is not a known key",
+            "feed.recording.files[0].path: \"not-here.csv\" is not a file that exists",
+        ],
+    );
+    feed(
+        "[5]",
+        "",
+        &["feed.recording.files: has no file of \"BTC-USDT\"", "feed.recording.files[0]: 5 is not a table"],
+    );
+    check(
+        "[feed.recording]\nsymbols = [\"BTC-USDT\"]",
+        &["feed.recording.files: is missing; write [{ path = \"...\", symbol = \"...\" }]"],
+    );
+}
+
+#[test]
+fn problems_of_strategies() {
+    check(
+        &strategy("balance = 0\nconfidence_min = 1.5"),
+        &[
+            "strategy.s.balance: 0 is out of range; it must be above 0, at most 1000000000000",
+            "strategy.s.confidence_min: 1.5 is out of range; it must be 0 to 1",
+        ],
+    );
+    check(
+        &strategy("default_size = { quantity = 1, notional = 2 }"),
+        &["strategy.s.default_size: must have exactly one of quantity, notional, equity_pct, risk_pct"],
+    );
+    check(
+        &strategy("default_size = {}"),
+        &["strategy.s.default_size: must have exactly one of quantity, notional, equity_pct, risk_pct"],
+    );
+    check(
+        &strategy("paper = { leverage = 126, latency_ms = 60001 }"),
+        &[
+            "strategy.s.paper.latency_ms: 60001 is out of range; it must be 0 to 60000",
+            "strategy.s.paper.leverage: 126 is out of range; it must be 1 to 125",
+        ],
+    );
+    check(
+        &strategy("limits = { orders_per_minute_max = 0, drawdown_max_pct = 101, on_drawdown = \"stop\" }"),
+        &[
+            "strategy.s.limits.drawdown_max_pct: 101 is out of range; it must be above 0, at most 100",
+            "strategy.s.limits.on_drawdown: \"stop\" is not one of flatten, reduce",
+            "strategy.s.limits.orders_per_minute_max: 0 is out of range; it must be 1 to 10000",
+        ],
+    );
+    check(&strategy("ticks = \"yes\""), &["strategy.s.ticks: \"yes\" is neither true nor false"]);
+    check(
+        &strategy("feed = \"syntetic\""),
+        &["strategy.s.feed: there is no [feed.syntetic]; did you mean \"synthetic\"?"],
+    );
+    check(
+        &strategy("[feed.b]\nsource = \"synthetic\"\nsymbols = [\"BTC-USDT\"]"),
+        &["strategy.s.feed: is missing, and there are several: b, synthetic"],
+    );
+    check(
+        "[strategy.s]\ntype = \"external\"\nsymbols = [\"BTC-USDT\"]",
+        &["strategy.s.feed: is missing, and there is no feed"],
+    );
+    check(
+        &strategy("[strategy.S]\ntype = \"trading_view\"\nsymbols = [\"BTC-USDT\"]"),
+        &[
+            "strategy.S.type: \"trading_view\" is not one of external, tradingview, aibot; did you mean \"tradingview\"?",
+            "strategy.s: differs from \"S\" only by case",
+        ],
+    );
+    check(
+        &format!("{FEED}[strategy.s]\nsymbols = [\"BTC-USDT\"]"),
+        &["strategy.s.type: is missing; write one of external, tradingview, aibot"],
+    );
+    check(
+        &strategy("key_file = \"k\"\nkey_required = true"),
+        &[
+            "strategy.s.key_file: a key is not available in this version; leave the key out, and key_required = false",
+            "strategy.s.key_required: true is not available in this version; only let trusted clients publish to its topic",
+        ],
+    );
+}
+
+#[test]
+fn problems_of_a_strategys_symbols() {
+    let symbols = |symbols: &str| format!("{FEED}[strategy.tv1]\ntype = \"external\"\nsymbols = {symbols}");
+    check(
+        &symbols("[\"BTCUSDT\"]"),
+        &[
+            "strategy.tv1.symbols[0]: \"BTCUSDT\" is not a symbol; write BASE-QUOTE in capitals, such as \"BTC-USDT\"; \
+         did you mean \"BTC-USDT\"?",
+        ],
+    );
+    check(
+        &symbols("[\"SOL-USDT\"]"),
+        &["strategy.tv1.symbols: \"SOL-USDT\" is not in feed.synthetic.symbols"],
+    );
+    check(
+        &symbols("[\"BTC-USDT\", \"XRP-ETH\"]"),
+        &[
+            "strategy.tv1.symbols: \"BTC-USDT\" and \"XRP-ETH\" have different quote currencies; a strategy has one",
+        ],
+    );
+    check(&symbols("\"BTC-USDT\""), &["strategy.tv1.symbols: \"BTC-USDT\" is not a list; write it in [ ]"]);
+}
+
+#[test]
+fn problems_of_accounts_types_and_instruments() {
+    check(
+        &strategy("account = \"mian\"\n[account.main]\nvenue = \"xeggex\"\napi_key_file = \"k\""),
+        &[
+            "account.main.api_key_file: live trading is not available in this version; leave the key out to trade on paper",
+            "account.main.venue: \"xeggex\" no longer exists: the exchange was shut down",
+            "strategy.s.account: there is no [account.mian]; did you mean \"main\"?",
+        ],
+    );
+    check(
+        "[type.externl]\n[type.aibot]\naccount = \"x\"\nlimits = { leverage_max = 0 }",
+        &[
+            "type.aibot.account: there is no [account.x]",
+            "type.aibot.limits.leverage_max: 0 is out of range; it must be above 0, at most 125",
+            "type.externl: \"externl\" is not one of external, tradingview, aibot; did you mean \"external\"?",
+        ],
+    );
+    check(
+        "[instrument.BTCUSDT]\n[instrument.BTC-USDT]\ntick_size = 0",
+        &[
+            "instrument.BTC-USDT.tick_size: 0 is out of range; it must be above 0, at most 1000000",
+            "instrument.BTCUSDT: \"BTCUSDT\" is not a symbol; write BASE-QUOTE in capitals, such as \"BTC-USDT\"",
+        ],
+    );
+    check(
+        "[instrument.BTC-USDT]\nlot_size = 0.0000001\ncontract_value = 0.0000001",
+        &[
+            "instrument.BTC-USDT.lot_size: lot_size x contract_value is 0.00000000000001: at most 12 decimals are kept",
+        ],
+    );
+}
