@@ -1,7 +1,7 @@
 //! One integration binary: each module is one edge of the system, or one kind of proof.
 
-#[path = "../support/random.rs"]
-mod random;
+#[path = "../support/chance.rs"]
+mod chance;
 #[path = "../support/rig.rs"]
 mod rig;
 #[path = "../support/scenario.rs"]
@@ -9,7 +9,9 @@ mod scenario;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod cli;
 mod config;
+mod daemon;
 mod feeds;
 mod kpi;
 mod mqtt_client;

@@ -8,8 +8,9 @@ use tradebus::engine::event::Event;
 use tradebus::engine::state::State;
 use tradebus::model::time::Timestamp;
 
-use crate::random::{self, Random, Seed, seeds};
+use crate::chance::{self, Seed, seeds};
 use crate::rig;
+use crate::support::random::Random;
 
 /// The tick spacing of the recordings, in milliseconds.
 const SPACING_MS: i64 = 100;
@@ -30,22 +31,22 @@ fn recorded(seed: u64) -> Vec<(Timestamp, Event)> {
         let time = at.plus_ms(-(random.below(1_000) as i64));
         events.push(match random.below(20) {
             0..=5 => {
-                let (strategy, json) = random::signal(&mut random, &id, time);
+                let (strategy, json) = chance::signal(&mut random, &id, time);
                 (at, rig::signal_event(n, strategy, &json, false))
             }
             6 => {
-                let (scope, payload) = random::level(&mut random, &id, time);
-                (at, random::level_event(n, scope, &payload))
+                let (scope, payload) = chance::level(&mut random, &id, time);
+                (at, chance::level_event(n, scope, &payload))
             }
             7 if random.one_in(6) => (at, Event::Store { available: random.one_in(2) }),
-            _ => (at, random::market(&mut random, time)),
+            _ => (at, chance::market(&mut random, time)),
         });
     }
     events
 }
 
 fn engine(latency_ms: i64) -> Engine {
-    Engine::new(random::settings(latency_ms), State::default())
+    Engine::new(chance::settings(latency_ms), State::default())
 }
 
 fn text(effects: &[Effect]) -> Vec<String> {
@@ -95,6 +96,7 @@ fn assert_same(a: &[String], b: &[String]) {
 
 /// Latencies of 0, the tick spacing, and above it.
 fn check(latency_ms: i64) {
+    let mut filled = 0;
     for seed in seeds(25) {
         let _seed = Seed(seed);
         let events = recorded(seed);
@@ -108,8 +110,9 @@ fn check(latency_ms: i64) {
         let events: Vec<(Timestamp, Event)> = postcard::from_bytes(&bytes).unwrap();
         assert_same(&effects, &drive(&mut third, &events, Wakes::Exactly));
         assert_same(&effects, &drive(&mut engine(latency_ms), &events, Wakes::TooOften));
-        assert!(effects.iter().any(|effect| effect.contains("Fill(")), "nothing was traded");
+        filled += effects.iter().filter(|effect| effect.contains("Fill(")).count();
     }
+    assert!(filled > 100 || seeds(2).count() == 1, "too tame: {filled} fills");
 }
 
 #[test]

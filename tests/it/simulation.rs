@@ -15,8 +15,9 @@ use tradebus::model::order::{Order, OrderStatus};
 use tradebus::model::signal::{Outcome, Reason, SignalResult};
 use tradebus::model::time::Timestamp;
 
-use crate::random::{self, Random, Seed, seeds};
+use crate::chance::{self, Seed, seeds};
 use crate::rig;
+use crate::support::random::Random;
 
 /// What waits at the broker for its acknowledgement.
 #[derive(Clone)]
@@ -51,7 +52,7 @@ impl Simulation {
     fn new(seed: u64) -> Simulation {
         let mut random = Random::new(seed);
         let latency_ms = [0, 100, 700][random.below(3) as usize];
-        let engine = Engine::new(random::settings(latency_ms), Default::default());
+        let engine = Engine::new(chance::settings(latency_ms), Default::default());
         let mut simulation = Simulation {
             random,
             engine,
@@ -80,7 +81,7 @@ impl Simulation {
             0..=39 => {
                 // A tick, dropped or repeated now and then; its venue time may lie in the past.
                 let time = self.now.plus_ms(-(self.random.below(3_000) as i64));
-                let event = random::market(&mut self.random, time);
+                let event = chance::market(&mut self.random, time);
                 let times = [0, 1, 1, 1, 1, 2][self.random.below(6) as usize];
                 (0..times).for_each(|_| self.handle(event.clone()));
             }
@@ -88,7 +89,7 @@ impl Simulation {
             60..=63 => {
                 self.count += 1;
                 let id = format!("l{}", self.count);
-                let (scope, payload) = random::level(&mut self.random, &id, self.now);
+                let (scope, payload) = chance::level(&mut self.random, &id, self.now);
                 self.post(Message::Level(scope, payload));
             }
             64..=74 => self.deliver_delayed(),
@@ -128,7 +129,7 @@ impl Simulation {
 
     fn send_signal(&mut self) {
         self.count += 1;
-        let (strategy, json) = random::signal(&mut self.random, &format!("n{}", self.count), self.now);
+        let (strategy, json) = chance::signal(&mut self.random, &format!("n{}", self.count), self.now);
         self.sent.push((strategy, json.clone()));
         self.post(Message::Signal(strategy, json.clone()));
         // The sender is not sure and sends the same again.
@@ -153,7 +154,7 @@ impl Simulation {
                 self.handle(rig::signal_event(packet, strategy, &json, false));
             }
             Some(Message::Level(scope, payload)) => {
-                self.handle(random::level_event(packet, scope, &payload));
+                self.handle(chance::level_event(packet, scope, &payload));
             }
             None => {}
         }
@@ -216,7 +217,7 @@ impl Simulation {
         self.store_works = true;
         let down_ms = if self.random.one_in(3) { 60_000 } else { 3_000 };
         self.now = self.now.plus_ms(self.random.below(down_ms) as i64);
-        self.engine = Engine::new(random::settings(latency_ms), rig::fold(&self.journal));
+        self.engine = Engine::new(chance::settings(latency_ms), rig::fold(&self.journal));
         self.handle(rig::start_event());
         self.reconnect();
     }
@@ -335,13 +336,13 @@ fn effects_that_need_the_disk_stand_behind_their_records() {
     for seed in seeds(20) {
         let _seed = Seed(seed);
         let mut random = Random::new(seed);
-        let mut rig = rig::Rig::new(random::settings(0));
+        let mut rig = rig::Rig::new(chance::settings(0));
         rig.send(rig::start_event());
         for n in 0..100_u64 {
             rig.now = rig.now.plus_ms(random.below(500) as i64);
-            let tick = random::market(&mut random, rig.now);
+            let tick = chance::market(&mut random, rig.now);
             rig.send(tick);
-            let (strategy, json) = random::signal(&mut random, &n.to_string(), rig.now);
+            let (strategy, json) = chance::signal(&mut random, &n.to_string(), rig.now);
             let effects = rig.send(rig::signal_event(n, strategy, &json, false));
             let place = |wanted: fn(&Effect) -> bool| effects.iter().position(wanted);
             let reply = place(|effect| matches!(effect, Effect::Reply { .. })).unwrap();

@@ -11,6 +11,8 @@ use tradebus::model::signal::Reason;
 const FILE_LINES_MAX: usize = 400;
 const FUNCTION_LINES_MAX: usize = 70;
 const COLUMNS_MAX: usize = 110;
+/// Prose may be a little wider than code.
+const COMMENT_COLUMNS_MAX: usize = 120;
 
 /// What each folder (or file) of `src` may use beside itself. `config`, `cli` and `main.rs` stand outside.
 const ARROWS: [(&str, &[&str]); 10] = [
@@ -185,8 +187,9 @@ fn files_and_functions_are_short() {
         }
         for (index, line) in lines.iter().enumerate() {
             let number = index + 1;
-            if line.chars().count() > COLUMNS_MAX {
-                complaints.push(format!("{}:{number}: wider than {COLUMNS_MAX} columns", source.path));
+            let columns = line.chars().count();
+            if columns > columns_max(line) {
+                complaints.push(format!("{}:{number}: {columns} columns", source.path));
             }
             let length = if is_function(line) { function_length(&lines[index..]) } else { 0 };
             if length > FUNCTION_LINES_MAX {
@@ -195,6 +198,16 @@ fn files_and_functions_are_short() {
         }
     }
     assert_none(complaints);
+}
+
+/// How wide a line may be. One with a text in it may be as wide as the text wants: nothing breaks texts.
+fn columns_max(line: &str) -> usize {
+    let code = line.trim();
+    match () {
+        () if code.starts_with("//") => COMMENT_COLUMNS_MAX,
+        () if code.contains('"') || code.ends_with("\\n\\") => usize::MAX,
+        () => COLUMNS_MAX,
+    }
 }
 
 fn is_function(line: &str) -> bool {
