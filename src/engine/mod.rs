@@ -1,7 +1,7 @@
 //! What is decided: the single writer.
 //!
-//! Contract of the loop: one event, [`Engine::handle`] runs to completion, all effects are taken, next event. The engine
-//! has no I/O, no clock, no async, no lock, no randomness and no logging, so the same events always give the same
+//! Contract of the loop: one event, [`Engine::handle`] runs to completion, all effects are taken, next event. The
+//! engine has no I/O, no clock, no async, no lock, no randomness and no logging, so the same events always give the same
 //! effects. Timers that are due at or before an event fire inside `handle`, each at its own time: a driver that wakes
 //! late changes nothing.
 
