@@ -1,16 +1,19 @@
 //! What is decided: the single writer.
 //!
 //! Contract of the loop: one event, [`Engine::handle`] runs to completion, all effects are taken, next event. The
-//! engine has no I/O, no clock, no async, no lock, no randomness and no logging, so the same events always give the same
-//! effects. Timers that are due at or before an event fire inside `handle`, each at its own time: a driver that wakes
-//! late changes nothing.
+//! engine has no I/O, no clock, no async, no lock, no randomness and no logging, so the same events always give the
+//! same effects. Timers that are due at or before an event fire inside `handle`, each at its own time: a driver that
+//! wakes late changes nothing.
 
+pub mod admission;
 pub mod desk;
 pub mod effect;
 pub mod event;
 pub mod exchange_control;
+pub mod exposure;
 pub mod guard;
 pub mod kpi;
+pub mod level_control;
 pub mod order_manager;
 pub mod portfolio;
 pub mod price_module;
