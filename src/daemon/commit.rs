@@ -121,6 +121,11 @@ impl Committer {
         // An error means that the thread has ended, so nothing is left to wait for.
         let _ = wait.await;
     }
+
+    /// The same with a bound; false when the disk does not take it in time.
+    pub async fn flush_within(&self, bound: Duration) -> bool {
+        tokio::time::timeout(bound, self.flush()).await.is_ok()
+    }
 }
 
 /// What the thread works with.
@@ -188,7 +193,7 @@ impl Thread {
                         self.act(other, jobs);
                     }
                 }
-                if self.group.records.len() < GROUP_RECORDS_MAX {
+                if self.group.records.len() + self.group.released.len() < GROUP_RECORDS_MAX {
                     next = jobs.try_recv().ok();
                 }
             }

@@ -39,6 +39,8 @@ const COMMITS_WAITING_MAX: usize = 10_000;
 const CHECKPOINT_RECORDS: u64 = 100_000;
 /// How often the broker's acknowledgements are journalled, when there are new ones.
 const PUBLISHED_INTERVAL: Duration = Duration::from_secs(10);
+/// How long the end of a failed engine waits for the disk.
+const FAILURE_FLUSH: Duration = Duration::from_secs(5);
 /// How often health is published.
 const HEALTH_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -175,7 +177,7 @@ impl EngineLoop {
             if let Some((strategy, id)) = poison {
                 self.committer.give(Job::Poison(Box::new(Record::Poisoned { strategy, id, time: at })));
             }
-            self.committer.flush().await;
+            self.committer.flush_within(FAILURE_FLUSH).await;
             return Err(RunError::Internal(text_of(panic.as_ref())));
         }
         self.dispatch();

@@ -42,7 +42,8 @@ impl Books {
     /// Adds a `fill` event, and holds what it says against what must be.
     pub fn fill(&mut self, fill: &Value) {
         let symbol = fill["symbol"].as_str().expect("a symbol");
-        let (quantity, price, fee) = (number(&fill["quantity"]), number(&fill["price"]), number(&fill["fee"]));
+        let (quantity, price, fee) =
+            (number(&fill["quantity"]), number(&fill["price"]), number(&fill["fee"]));
         assert!(quantity > Decimal::ZERO && price > Decimal::ZERO, "{fill}");
         let ratio = if fill["liquidity"] == "maker" { FEE_MAKER_RATIO } else { FEE_TAKER_RATIO };
         assert_eq!(fee, money(money(price * quantity) * ratio), "{fill}");

@@ -6,14 +6,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-
 use tempfile::TempDir;
 use tokio::time::Instant;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Real trades, where they are.
-const RECORDING: &str =
-    "../shared/data/trades/binance_spot_BTC-USDT_2024-08-08T2354_2024-08-09T0005.csv.gz";
+const RECORDING: &str = "../shared/data/trades/binance_spot_BTC-USDT_2024-08-08T2354_2024-08-09T0005.csv.gz";
 pub const SYMBOLS: [&str; 2] = ["BTC-USDT", "ETH-USDT"];
 pub const STRATEGIES: [&str; 2] = ["alpha", "beta"];
 pub const BALANCE: i64 = 10_000_000;
@@ -114,7 +112,11 @@ impl Drop for Program {
         if std::thread::panicking() {
             let log = self.log();
             let lines: Vec<&str> = log.lines().collect();
-            println!("the end of {}:\n{}", self.log.display(), lines[lines.len().saturating_sub(40)..].join("\n"));
+            println!(
+                "the end of {}:\n{}",
+                self.log.display(),
+                lines[lines.len().saturating_sub(40)..].join("\n")
+            );
         }
     }
 }
@@ -195,7 +197,9 @@ impl Site {
         for symbol in SYMBOLS {
             write!(text, "[instrument.{symbol}]\ntick_size = 0.01\nlot_size = 0.00001\n").expect("text");
         }
-        for (strategy, kind, latency_ms) in [(STRATEGIES[0], "external", 0), (STRATEGIES[1], "aibot", self.latency_ms)] {
+        for (strategy, kind, latency_ms) in
+            [(STRATEGIES[0], "external", 0), (STRATEGIES[1], "aibot", self.latency_ms)]
+        {
             write!(
                 text,
                 "[strategy.{strategy}]\ntype = \"{kind}\"\n{symbols}balance = {BALANCE}\n\

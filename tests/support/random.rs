@@ -22,6 +22,11 @@ impl Random {
         self.next() % end
     }
 
+    /// With a chance of 1 in `n`.
+    pub fn one_in(&mut self, n: u64) -> bool {
+        self.below(n) == 0
+    }
+
     pub fn pick<T: Copy>(&mut self, choices: &[T]) -> T {
         choices[self.below(choices.len() as u64) as usize]
     }

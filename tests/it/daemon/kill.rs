@@ -34,7 +34,8 @@ async fn kill_9_at_random_moments_loses_nothing_and_repeats_nothing() {
     }
     let bus = &mut scene.bus;
     bus.until("every result", |heard| load.unanswered(heard).is_empty()).await;
-    let before: BTreeMap<_, _> = bus.heard.results.iter().map(|(key, results)| (key.clone(), results.len())).collect();
+    let before: BTreeMap<_, _> =
+        bus.heard.results.iter().map(|(key, results)| (key.clone(), results.len())).collect();
     let stored = load.stored();
     for (number, (key, sent)) in stored.iter().enumerate() {
         load.publish_one(bus, sent).await;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::load::{check_executions, check_journal, differences, books, now_ms, settled, signal, topic};
+use super::load::{books, check_executions, check_journal, differences, now_ms, settled, signal, topic};
 use super::{ready, setting, verify};
 use crate::support::bus::{Bus, Heard};
 use crate::support::mosquitto::{Mosquitto, Setup};
@@ -41,9 +41,12 @@ impl Line {
         self.signals += 1;
         let id = format!("r-{}", self.signals);
         let side = if self.signals % 3 == 0 { "sell" } else { "buy" };
-        let body = format!("\"symbol\":\"BTC-USDT\",\"action\":\"{side}\",\"quantity\":0.0{}", self.signals % 9 + 1);
+        let body =
+            format!("\"symbol\":\"BTC-USDT\",\"action\":\"{side}\",\"quantity\":0.0{}", self.signals % 9 + 1);
         self.bus.publish(&topic(strategy), signal(&id, now_ms(), &body).as_bytes(), false).await;
-        self.bus.until(&format!("the result of {id}"), |heard| !heard.results_of(strategy, &id).is_empty()).await;
+        self.bus
+            .until(&format!("the result of {id}"), |heard| !heard.results_of(strategy, &id).is_empty())
+            .await;
         let result = &self.bus.heard.results_of(strategy, &id)[0];
         let wanted = if strategy == "alpha" { "filled" } else { "accepted" };
         assert_eq!(result["status"], wanted, "{result}");
@@ -106,7 +109,11 @@ async fn broker_restarts(persistence: bool) {
             let signals = line.signals;
             line.program.says("mqtt connected", restart + 1).await;
             let last = format!("r-{signals}");
-            other.until("the last fill", |heard| heard.said("fill").any(|(_, fill)| fill["signal_id"] == *last)).await;
+            other
+                .until("the last fill", |heard| {
+                    heard.said("fill").any(|(_, fill)| fill["signal_id"] == *last)
+                })
+                .await;
             other.close().await;
             line.bus.sleep(false);
             line.bus.subscribed(subscriptions + 1).await;

@@ -56,7 +56,8 @@ async fn sigterm_ends_within_5_s_and_the_next_start_goes_on_from_the_checkpoint(
     assert!(log.contains("beyond_checkpoint=0"), "the whole state is in the checkpoint: {log}");
     // A new ear, so that nothing of the first run counts.
     let mut fresh = Bus::connect(scene.broker.port, "fresh").await;
-    let complete = |lines: &[String]| lines.len() == before.len() && !lines.iter().any(|l| l.ends_with("balance null"));
+    let complete =
+        |lines: &[String]| lines.len() == before.len() && !lines.iter().any(|l| l.ends_with("balance null"));
     fresh.until("the state", |heard| complete(&lasting(heard))).await;
     assert_eq!(lasting(&fresh.heard), before);
     assert!(fresh.heard.events.is_empty(), "acknowledged events came again");
