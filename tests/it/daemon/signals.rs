@@ -1,6 +1,6 @@
 //! Many signals of every kind: each has its one result, and the published books are the sum of the published fills.
 
-use std::time::Instant;
+use tokio::time::Instant;
 
 use super::load::{Load, books, check_executions, check_journal, differences, settle, topic};
 use super::{Scene, setting};
