@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use rumqttc::{
     AsyncClient, Event, EventLoop, Incoming, PubAckReason, Publish, PublishNoticeError, PublishOptions,
-    PublishProperties, PublishResult, QoS, SubAck, SubscribeNoticeError, SubscribeReasonCode,
+    PublishProperties, PublishResult, QoS, SubAck, SubscribeNoticeError,
 };
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -80,6 +80,8 @@ struct Session<'a> {
     subscribing: Option<Pending<Result<SubAck, SubscribeNoticeError>>>,
     held: VecDeque<Inbound>,
     connected: bool,
+    /// Commands are subscribed (or refused), so we may say that we are here.
+    greeted: bool,
     packet_bytes_max: usize,
     /// The last sign of life, or when something began to be outstanding.
     heard: Instant,
@@ -108,6 +110,7 @@ pub(super) async fn run(context: &Context, reconnects: u64) -> Ended {
         subscribing: None,
         held: VecDeque::new(),
         connected: false,
+        greeted: false,
         packet_bytes_max: usize::MAX,
         heard: now,
         retry_at: now + RETRY_REFUSED,
@@ -154,7 +157,7 @@ impl<'a> Session<'a> {
             match self.step().await {
                 Step::Wire(Wire::Connected { session_present, packet_bytes_max }) => {
                     self.packet_bytes_max = packet_bytes_max;
-                    self.greet(session_present, reconnects);
+                    self.subscribe(session_present, reconnects);
                 }
                 Step::Wire(Wire::Message(publish)) => self.receive(&publish),
                 Step::Wire(Wire::Alive) | Step::Pump => {}
@@ -198,7 +201,7 @@ impl<'a> Session<'a> {
             permit = context.inbound.reserve(), if !self.held.is_empty() => Step::Room(permit.ok()),
             () = context.acks.changed() => Step::Pump,
             () = context.outbox.added(), if self.connected => Step::Pump,
-            () = sleep_until(silent_at), if !self.outstanding.is_empty() => Step::Silent,
+            () = sleep_until(silent_at), if self.subscribing.is_some() || !self.outstanding.is_empty() => Step::Silent,
             () = sleep_until(self.retry_at) => Step::RetryRefused,
         };
         if matches!(step, Step::Wire(_)) {
@@ -207,29 +210,36 @@ impl<'a> Session<'a> {
         step
     }
 
-    /// The rule of every connect: subscriptions, `online`, everything retained, everything unacknowledged.
-    fn greet(&mut self, session_present: bool, reconnects: u64) {
+    /// The rule of every connect: subscriptions first, then [`Session::greet`]. The crate sends a publish before a
+    /// subscription that was asked for earlier, and who hears `online` must be able to send a command.
+    fn subscribe(&mut self, session_present: bool, reconnects: u64) {
         self.connected = true;
+        self.heard = Instant::now();
         let config = &self.context.config;
         tracing::info!(host = config.host, port = config.port, session_present, "mqtt connected");
-        if !config.command_filters.is_empty() {
-            match self.client.try_subscribe_many_tracked(options::filters(config)) {
-                Ok(notice) => self.subscribing = Some(Box::pin(notice.wait_async())),
-                Err(error) => self.complain(format!("cannot subscribe: {error}")),
-            }
-        }
-        self.publish(
-            None,
-            &config.will_topic,
-            b"online".to_vec(),
-            PublishOptions::at_least_once().retained(),
-        );
-        self.context.outbox.with(|outbox| outbox.connection_started());
         self.context.status.send_modify(|status| {
-            status.connected = true;
             status.session_present = session_present;
             status.reconnects = reconnects;
         });
+        if config.command_filters.is_empty() {
+            return self.greet();
+        }
+        match self.client.try_subscribe_many_tracked(options::filters(config)) {
+            Ok(notice) => self.subscribing = Some(Box::pin(notice.wait_async())),
+            Err(error) => {
+                self.complain(format!("cannot subscribe: {error}"));
+                self.greet();
+            }
+        }
+    }
+
+    /// Makes `online`, everything retained and everything unacknowledged due.
+    fn greet(&mut self) {
+        self.greeted = true;
+        let topic = &self.context.config.will_topic;
+        self.publish(None, topic, b"online".to_vec(), PublishOptions::at_least_once().retained());
+        self.context.outbox.with(|outbox| outbox.connection_started());
+        self.context.status.send_modify(|status| status.connected = true);
     }
 
     fn pump(&mut self) {
@@ -238,7 +248,7 @@ impl<'a> Session<'a> {
                 tracing::warn!(%error, "an acknowledgement was not sent; the message will come again");
             }
         }
-        while self.connected && self.outstanding.len() < usize::from(IN_FLIGHT_MAX) {
+        while self.greeted && self.outstanding.len() < usize::from(IN_FLIGHT_MAX) {
             let Some(outgoing) = self.context.outbox.with(|outbox| outbox.take_next()) else { return };
             self.send(outgoing);
         }
@@ -316,13 +326,17 @@ impl<'a> Session<'a> {
 
     fn subscribed(&mut self, result: Result<SubAck, SubscribeNoticeError>) {
         self.subscribing = None;
-        let Ok(ack) = result else { return };
-        let config = &self.context.config;
-        for (filter, code) in config.command_filters.iter().zip(&ack.return_codes) {
-            if !matches!(code, SubscribeReasonCode::Success(_)) {
-                self.complain(format!("{filter}: the broker refuses the subscription: {code:?}"));
+        match result {
+            Ok(_) => {}
+            // The refused ones do not work; all else does.
+            Err(SubscribeNoticeError::V5SubAckFailure(codes)) => {
+                let filters = self.context.config.command_filters.join(", ");
+                self.complain(format!("the broker refuses subscriptions among {filters}: {codes:?}"));
             }
+            // Without an answer the connection is being lost.
+            Err(_) => return,
         }
+        self.greet();
     }
 
     fn receive(&mut self, publish: &Publish) {
