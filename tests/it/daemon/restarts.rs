@@ -40,7 +40,7 @@ impl Line {
     async fn signal(&mut self, strategy: &str) -> String {
         self.signals += 1;
         let id = format!("r-{}", self.signals);
-        let side = if self.signals % 3 == 0 { "sell" } else { "buy" };
+        let side = if self.signals.is_multiple_of(3) { "sell" } else { "buy" };
         let body =
             format!("\"symbol\":\"BTC-USDT\",\"action\":\"{side}\",\"quantity\":0.0{}", self.signals % 9 + 1);
         self.bus.publish(&topic(strategy), signal(&id, now_ms(), &body).as_bytes(), false).await;
