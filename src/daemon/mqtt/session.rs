@@ -1,8 +1,9 @@
 //! One connection, from the attempt to its loss.
 //!
-//! The crate's event loop is not safe to cancel, so a task of its own polls it and forwards what matters (`wire`). This
-//! side drains the outbox and never awaits the crate's request channel: every publish is tracked and at most
-//! [`IN_FLIGHT_MAX`] are outstanding, so the channel always has room. Outcomes are awaited in the order of sending.
+//! The crate's event loop is not safe to cancel, so a task of its own polls it and forwards what matters
+//! (`wire.rs`). This side drains the outbox and never awaits the crate's request channel: every publish is tracked
+//! and at most [`IN_FLIGHT_MAX`] are outstanding, so the channel always has room. Outcomes are awaited in the order
+//! of sending.
 //!
 //! The event loop is dropped with its connection and never reconnects: what it would send again is in the outbox too,
 //! and what it would drop (a lost session) is still there.
@@ -13,14 +14,15 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use rumqttc::{
-    AsyncClient, Event, EventLoop, Incoming, PubAckReason, Publish, PublishNoticeError, PublishOptions,
-    PublishProperties, PublishResult, QoS, SubAck, SubscribeNoticeError,
+    AsyncClient, PubAckReason, Publish, PublishNoticeError, PublishOptions, PublishProperties, PublishResult,
+    QoS, SubAck, SubscribeNoticeError,
 };
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::options::{self, Fault, IN_FLIGHT_MAX};
+use super::wire::{WIRE_MAX, Wire, poll};
 use super::{Context, Inbound};
 use crate::daemon::outbox::{Outgoing, Qos, Ticket};
 
@@ -29,7 +31,6 @@ const REQUESTS_MAX: usize = 256;
 /// Inbound messages held here while the daemon's channel is full: more than the receive maximum, so that only a flood
 /// of QoS 0 stops the reading (and with it, in the end, the connection).
 const HELD_MAX: usize = 64;
-const WIRE_MAX: usize = 64;
 /// How often what the broker refused is offered again.
 const RETRY_REFUSED: Duration = Duration::from_secs(60);
 /// More than the header and properties of a publish.
@@ -41,13 +42,6 @@ pub(super) struct Ended {
     pub(super) was_connected: bool,
     /// `None`: the daemon asked for the end.
     pub(super) fault: Option<Fault>,
-}
-
-enum Wire {
-    Connected { session_present: bool, packet_bytes_max: usize },
-    Message(Publish),
-    Alive,
-    Lost(Fault),
 }
 
 enum Step<'a> {
@@ -121,29 +115,6 @@ pub(super) async fn run(context: &Context, reconnects: u64) -> Ended {
     Ended { was_connected: session.connected, fault }
 }
 
-async fn poll(mut event_loop: EventLoop, wire: mpsc::Sender<Wire>) {
-    loop {
-        let message = match event_loop.poll().await {
-            Ok(Event::Incoming(Incoming::ConnAck(ack))) => {
-                // It has done its work at the connect; left in place it would copy everything in flight per packet.
-                event_loop.options.clear_session_store();
-                let limit = ack.properties.as_ref().and_then(|properties| properties.max_packet_size);
-                let packet_bytes_max =
-                    limit.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(usize::MAX);
-                Wire::Connected { session_present: ack.session_present, packet_bytes_max }
-            }
-            Ok(Event::Incoming(Incoming::Publish(publish))) => Wire::Message(publish),
-            Ok(Event::Incoming(_)) => Wire::Alive,
-            Ok(_) => continue,
-            Err(error) => Wire::Lost(Fault::from(&error)),
-        };
-        let lost = matches!(message, Wire::Lost(_));
-        if wire.send(message).await.is_err() || lost {
-            return;
-        }
-    }
-}
-
 impl<'a> Session<'a> {
     async fn drive(&mut self, reconnects: u64) -> Option<Fault> {
         loop {
@@ -189,10 +160,12 @@ impl<'a> Session<'a> {
     async fn step(&mut self) -> Step<'a> {
         let (context, stopping) = (self.context, self.stopping);
         let silent_at = self.heard + Duration::from_secs(u64::from(context.config.keep_alive_s)) * 2;
+        let drain_by = stopping.map_or(silent_at, |(drain_by, _)| drain_by);
+        let waits = self.subscribing.is_some() || !self.outstanding.is_empty();
         let step = tokio::select! {
             biased;
             gone_by = stop_requested(&mut self.stop), if stopping.is_none() => Step::Stop(gone_by),
-            () = sleep_until(stopping.map_or(silent_at, |(drain_by, _)| drain_by)), if stopping.is_some() => Step::Drained,
+            () = sleep_until(drain_by), if stopping.is_some() => Step::Drained,
             wire = self.wire.recv(), if self.held.len() < HELD_MAX => {
                 Step::Wire(wire.unwrap_or_else(|| Wire::Lost(Fault::Other("the event loop ended".into()))))
             }
@@ -201,7 +174,7 @@ impl<'a> Session<'a> {
             permit = context.inbound.reserve(), if !self.held.is_empty() => Step::Room(permit.ok()),
             () = context.acks.changed() => Step::Pump,
             () = context.outbox.added(), if self.connected => Step::Pump,
-            () = sleep_until(silent_at), if self.subscribing.is_some() || !self.outstanding.is_empty() => Step::Silent,
+            () = sleep_until(silent_at), if waits => Step::Silent,
             () = sleep_until(self.retry_at) => Step::RetryRefused,
         };
         if matches!(step, Step::Wire(_)) {

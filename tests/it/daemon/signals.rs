@@ -1,7 +1,5 @@
 //! Many signals of every kind: each has its one result, and the published books are the sum of the published fills.
 
-use tokio::time::Instant;
-
 use super::load::{Load, books, check_executions, check_journal, differences, settle, topic};
 use super::{Scene, setting};
 use crate::support::bus::Bus;
@@ -14,7 +12,7 @@ async fn signals_have_one_result_each_and_the_books_balance() {
     let mut scene = Scene::start(Setup::default(), "").await;
     let bus = &mut scene.bus;
     let mut load = Load::new("s", setting("TRADEBUS_SEED", 1) as u64);
-    let begun = Instant::now();
+    let begun = tokio::time::Instant::now();
     load.publish(bus, count).await;
     let named = load.named();
     bus.until("every result", |heard| heard.results_count >= named).await;
