@@ -170,7 +170,9 @@ impl<'a> Session<'a> {
                 Step::Wire(wire.unwrap_or_else(|| Wire::Lost(Fault::Other("the event loop ended".into()))))
             }
             result = outcome(&mut self.outstanding) => Step::Published(result),
-            result = subscription(&mut self.subscribing), if self.subscribing.is_some() => Step::Subscribed(result),
+            result = subscription(&mut self.subscribing), if self.subscribing.is_some() => {
+                Step::Subscribed(result)
+            }
             permit = context.inbound.reserve(), if !self.held.is_empty() => Step::Room(permit.ok()),
             () = context.acks.changed() => Step::Pump,
             () = context.outbox.added(), if self.connected => Step::Pump,
@@ -345,7 +347,9 @@ impl<'a> Session<'a> {
             let step = tokio::select! {
                 biased;
                 () = sleep_until(gone_by) => return,
-                wire = self.wire.recv() => wire.is_some_and(|wire| !matches!(wire, Wire::Lost(_))).then_some(None),
+                wire = self.wire.recv() => {
+                    wire.is_some_and(|wire| !matches!(wire, Wire::Lost(_))).then_some(None)
+                }
                 result = outcome(&mut self.outstanding) => Some(Some(result)),
             };
             match step {
