@@ -8,6 +8,7 @@ mod scenario;
 mod support;
 
 mod config;
+mod discovery;
 mod feeds;
 mod kpi;
 mod mqtt_client;
