@@ -12,6 +12,7 @@ mod support;
 mod cli;
 mod config;
 mod daemon;
+mod discovery;
 mod feeds;
 mod kpi;
 mod mqtt_client;
