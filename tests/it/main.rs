@@ -9,6 +9,7 @@ mod scenario;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod absence;
 mod cli;
 mod config;
 mod daemon;
