@@ -30,7 +30,7 @@ use crate::message::topic::{Inbound as Topic, Topics};
 use crate::message::{level, signal, view};
 use crate::model::ids::{SignalId, StoreId, StrategyId};
 use crate::model::market::MarketEvent;
-use crate::model::signal::Reason;
+use crate::model::signal::SignalResult;
 use crate::store::record::encode_state;
 
 /// Batches that may wait for the disk before the bus has to wait too.
@@ -189,6 +189,9 @@ impl EngineLoop {
             return Err(RunError::Internal(text_of(panic.as_ref())));
         }
         self.dispatch();
+        if self.committer.has_ended() {
+            return Err(RunError::Internal("the committing thread has ended".into()));
+        }
         if self.engine.state().sequence - self.memory.checkpointed >= CHECKPOINT_RECORDS {
             self.checkpoint();
         }
@@ -207,7 +210,7 @@ impl EngineLoop {
             match effect {
                 Effect::Persist(record) => items.push(Item::Record(Box::new(record))),
                 Effect::Publish(update) => {
-                    let waits = update.waits() && !is_store_unavailable(&update);
+                    let waits = update.waits() && !is_free(&update);
                     for message in view::update(&self.topics, &update) {
                         if waits {
                             items.push(Item::Message(message));
@@ -219,7 +222,12 @@ impl EngineLoop {
                 Effect::Reply { token, result } => {
                     if let Some(Waiting { ack, response }) = self.memory.waiting.remove(&token) {
                         let payload = result.as_ref().map(view::signal_result);
-                        items.push(Item::Reply(Reply { ack, response, payload }));
+                        let reply = Reply { ack, response, payload };
+                        if result.as_ref().is_some_and(protects_nothing) {
+                            reply.release(&self.outbox, &self.bus);
+                        } else {
+                            items.push(Item::Reply(reply));
+                        }
                     }
                 }
             }
@@ -279,9 +287,14 @@ fn ticking(interval: Duration) -> tokio::time::Interval {
     ticks
 }
 
-fn is_store_unavailable(update: &Update) -> bool {
-    let Update::Result(result) = update else { return false };
-    result.outcome.refusal().is_some_and(|refusal| refusal.reason == Reason::StoreUnavailable)
+/// Whether an update is a result that protects nothing.
+fn is_free(update: &Update) -> bool {
+    matches!(update, Update::Result(result) if protects_nothing(result))
+}
+
+/// A refusal that is not stored needs no disk; waiting for a failing one, it would keep exits at the broker.
+fn protects_nothing(result: &SignalResult) -> bool {
+    result.outcome.refusal().is_some_and(|refusal| refusal.reason.frees_id())
 }
 
 /// The signal that is to blame if the engine fails on this event.
