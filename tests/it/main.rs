@@ -15,3 +15,4 @@ mod mqtt_client;
 mod poison;
 mod properties;
 mod scenarios;
+mod tradingview;
