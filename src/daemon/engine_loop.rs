@@ -90,6 +90,7 @@ pub struct Memory {
     effects: Vec<Effect>,
     checkpointed: u64,
     month: i64,
+    store_failing: bool,
 }
 
 struct Waiting {
@@ -115,6 +116,7 @@ impl EngineLoop {
                 biased;
                 _ = inputs.stop.wait_for(|stop| *stop) => break,
                 Some(event) = inputs.store.recv() => {
+                    self.memory.store_failing = event == StoreEvent::Failing;
                     self.handle(Event::Store { available: event == StoreEvent::Working }).await?;
                 }
                 Some(inbound) = inputs.inbound.recv(), if room => {
@@ -126,7 +128,13 @@ impl EngineLoop {
                     self.handle(Event::Wakeup).await?;
                 }
                 _ = published.tick() => self.journal_published().await?,
-                _ = health.tick() => self.health.publish(self.engine.state(), self.clock.now()),
+                _ = health.tick() => {
+                    self.health.publish(self.engine.state(), self.clock.now());
+                    if self.memory.store_failing {
+                        // The alert comes again until the store works.
+                        self.handle(Event::Store { available: false }).await?;
+                    }
+                }
                 Some(feed) = inputs.feeds.recv() => self.health.publish_feed(feed, self.clock.now()),
                 Some(event) = inputs.markets.recv() => {
                     self.clock.advance(event.time);

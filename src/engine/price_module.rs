@@ -23,6 +23,8 @@ pub const PRICE_REPEAT_MS: i64 = 60_000;
 pub struct PriceModule {
     markets: Vec<Market>,
     index: BTreeMap<MarketKey, usize>,
+    /// When each market's publication or staleness is due; made anew whenever one of them changes.
+    due: Vec<Option<Timestamp>>,
     interval_ms: i64,
     deadband_bps: Ratio,
 }
@@ -90,9 +92,11 @@ impl Market {
         self.settings.price_stale_after_ms
     }
 
-    /// What an exchange may see now. Quotes that are older than a price may be are left out.
+    /// What an exchange may see now. Quotes that are older than a price may be are left out, unless there is nothing
+    /// else: a feed of quotes may confirm them by heartbeats.
     pub fn view(&self, at: Timestamp) -> MarketView<'_> {
-        let quoted = at.since_ms(self.quoted_at) <= self.settings.price_stale_after_ms;
+        let quote_age_ms = at.since_ms(self.quoted_at);
+        let quoted = quote_age_ms <= self.settings.price_stale_after_ms || self.last.is_none();
         MarketView {
             instrument: &self.settings.instrument,
             last: self.last,
@@ -158,6 +162,22 @@ impl Market {
         self.published.into_iter().zip([self.last, self.mark()]).any(beyond)
     }
 
+    /// Publishes, unless the price is fresh, was published within [`PRICE_REPEAT_MS`] and moved less than the deadband.
+    fn publish(&mut self, at: Timestamp, deadband_bps: Ratio, effects: &mut Vec<Effect>) {
+        let stale = !self.is_fresh(at);
+        let repeat = self.published_at.is_none_or(|published| at.since_ms(published) >= PRICE_REPEAT_MS);
+        if !stale && !repeat && !self.recovered && !self.beyond(deadband_bps) {
+            self.changed = false;
+            return;
+        }
+        self.changed = false;
+        self.recovered = false;
+        self.stale_published = stale;
+        self.published_at = Some(at);
+        self.published = [self.last, self.mark()];
+        effects.push(Effect::Publish(Update::Price(self.price_view(at))));
+    }
+
     /// When its publication or its staleness is due.
     fn due(&self, interval_ms: i64) -> Option<Timestamp> {
         let confirmed_at = self.confirmed_at?;
@@ -177,6 +197,7 @@ impl PriceModule {
         let mut module = PriceModule {
             markets: Vec::new(),
             index: BTreeMap::new(),
+            due: vec![None; settings.markets.len()],
             interval_ms: settings.price_interval_ms,
             deadband_bps: settings.price_deadband_bps,
         };
@@ -252,13 +273,14 @@ impl PriceModule {
             let tick = TickView { price: market.price_view(at), quantity, side };
             effects.push(Effect::Publish(Update::Tick(tick)));
         }
+        self.due[index] = market.due(self.interval_ms);
         self.publish_due(at, index, effects);
         Some(index)
     }
 
     /// When the first publication or staleness is due.
     pub fn next_wakeup(&self) -> Option<Timestamp> {
-        self.markets.iter().filter_map(|market| market.due(self.interval_ms)).min()
+        self.due.iter().flatten().min().copied()
     }
 
     /// Publishes what is due at or before `at`.
@@ -269,22 +291,11 @@ impl PriceModule {
     }
 
     fn publish_due(&mut self, at: Timestamp, index: usize, effects: &mut Vec<Effect>) {
-        let deadband_bps = self.deadband_bps;
+        if self.due[index].is_none_or(|due| due > at) {
+            return;
+        }
         let market = &mut self.markets[index];
-        if market.due(self.interval_ms).is_none_or(|due| due > at) {
-            return;
-        }
-        let stale = !market.is_fresh(at);
-        let repeat = market.published_at.is_none_or(|published| at.since_ms(published) >= PRICE_REPEAT_MS);
-        if !stale && !repeat && !market.recovered && !market.beyond(deadband_bps) {
-            market.changed = false;
-            return;
-        }
-        market.changed = false;
-        market.recovered = false;
-        market.stale_published = stale;
-        market.published_at = Some(at);
-        market.published = [market.last, market.mark()];
-        effects.push(Effect::Publish(Update::Price(market.price_view(at))));
+        market.publish(at, self.deadband_bps, effects);
+        self.due[index] = market.due(self.interval_ms);
     }
 }

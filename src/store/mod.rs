@@ -19,10 +19,17 @@ mod file;
 pub mod journal;
 pub mod ledger;
 pub mod lock;
+pub mod memory;
 pub mod reader;
 pub mod record;
 pub mod recovery;
+#[cfg(feature = "redb")]
+pub mod redb;
 pub mod segment;
+pub mod sled;
+pub mod storage;
+#[cfg(test)]
+mod storage_tests;
 #[cfg(test)]
 mod tests;
 

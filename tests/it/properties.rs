@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
 use rust_decimal::{Decimal, RoundingStrategy};
+use tradebus::engine::Engine;
 use tradebus::engine::effect::{Effect, Update};
 use tradebus::engine::event::{Event, Level};
-use tradebus::engine::record::Record;
+use tradebus::engine::record::{Record, SignalRecord};
+use tradebus::engine::signal_history::{HISTORY_MAX, HISTORY_MS};
 use tradebus::message::level;
-use tradebus::model::ids::{ClientOrderId, StrategyId, Symbol};
+use tradebus::model::ids::{ClientOrderId, SignalId, StrategyId, Symbol};
 use tradebus::model::market::PriceUpdate;
 use tradebus::model::order::{Order, OrderStatus, Side};
 use tradebus::model::report::{Fill, FillEvent};
@@ -430,6 +432,47 @@ fn size_of(number: i64) -> String {
     Decimal::new(number * 3_456_789, 8).normalize().to_string()
 }
 
+/// 100,000 signals of 7 days are remembered; beyond them nothing but exits is taken, until the oldest are forgotten.
+#[test]
+fn a_full_history_lets_exits_pass() {
+    let mut rig = Rig::new(World::new().rig.settings);
+    rig.send(rig::start_event());
+    let tick = |rig: &Rig| rig::trade(rig.now, "BTC-USDT", rig::price("100"), rig::quantity("1"));
+    let mut count = 0;
+    let mut send = |rig: &mut Rig, wish: &str| {
+        count += 1;
+        let time = rig.now.as_ms();
+        let json = format!(r#"{{"id":"n{count}","symbol":"BTC-USDT","time":{time},{wish}}}"#);
+        let effects = rig.send(rig::signal_event(count, "s1", &json, false));
+        let answer = effects
+            .into_iter()
+            .find_map(|e| if let Effect::Reply { result, .. } = e { result } else { None });
+        let outcome = answer.unwrap().outcome;
+        outcome.refusal().map_or(outcome.as_str(), |refusal| refusal.reason.as_str())
+    };
+    rig.send(tick(&rig));
+    assert_eq!(send(&mut rig, r#""action":"buy","quantity":2"#), "filled");
+    let record =
+        rig.records.iter().rev().find_map(|r| if let Record::Signal(s) = r { Some(s.clone()) } else { None });
+    for n in 1..HISTORY_MAX {
+        let id = SignalId::new(&n.to_string()).unwrap();
+        rig.records.push(Record::Signal(SignalRecord { id, ..record.clone().unwrap() }));
+    }
+    let state = rig::fold(&rig.records);
+    rig.engine = Engine::new(rig.settings.clone(), state);
+    rig.send(rig::start_event());
+    rig.send(tick(&rig));
+    assert_eq!(send(&mut rig, r#""action":"buy","quantity":1"#), "rate_limited");
+    assert_eq!(send(&mut rig, r#""action":"long","quantity":2"#), "rate_limited");
+    assert_eq!(send(&mut rig, r#""action":"short","quantity":1"#), "rate_limited");
+    assert_eq!(send(&mut rig, r#""action":"buy","quantity":1,"take_profit":1"#), "rate_limited");
+    assert_eq!(send(&mut rig, r#""action":"sell","quantity":1"#), "filled");
+    assert_eq!(send(&mut rig, r#""action":"flat""#), "filled");
+    rig.now = rig.now.plus_ms(HISTORY_MS + 1);
+    rig.send(tick(&rig));
+    assert_eq!(send(&mut rig, r#""action":"buy","quantity":1"#), "filled");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -443,21 +486,27 @@ proptest! {
     }
 
     #[test]
-    fn opening_and_closing_leaves_nothing(sizes in prop::collection::vec((1..2_000_i64, -99..100_i64), 1..20)) {
+    fn opening_and_closing_leaves_nothing(
+        sizes in prop::collection::vec((1..2_000_i64, -99..100_i64), 1..20),
+    ) {
         let mut world = World::new();
+        let s1 = StrategyId::new("s1").unwrap();
+        let signal = |action, size| {
+            Step::Signal { strategy: 0, symbol: 0, action, size, limit: None, age_ms: 0 }
+        };
         let mut flat = 0;
         for (index, (size, offset)) in sizes.iter().enumerate() {
             world.step(&Step::Trade(0, *offset, 1))?;
             let action = if index % 3 == 2 { 4 } else { 3 };
-            let signal = Step::Signal { strategy: 0, symbol: 0, action, size: *size, limit: None, age_ms: 0 };
-            world.step(&signal)?;
+            world.step(&signal(action, *size))?;
             if index % 5 == 4 {
-                world.step(&Step::Signal { strategy: 0, symbol: 0, action: 2, size: 1, limit: None, age_ms: 0 })?;
+                world.step(&signal(2, 1))?;
                 flat += 1;
-                prop_assert!(world.rig.engine.state().strategies[&StrategyId::new("s1").unwrap()].positions.is_empty());
+                prop_assert!(world.rig.engine.state().strategies[&s1].positions.is_empty());
             }
         }
-        let closed = world.sent.iter().filter(|(_, json, _)| json.contains("flat"));
-        prop_assert_eq!(closed.filter(|(_, _, result)| !matches!(result.outcome, Outcome::Rejected(_))).count(), flat);
+        let flats = world.sent.iter().filter(|(_, json, _)| json.contains("flat"));
+        let closed = flats.filter(|(_, _, result)| !matches!(result.outcome, Outcome::Rejected(_)));
+        prop_assert_eq!(closed.count(), flat);
     }
 }
