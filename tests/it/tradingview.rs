@@ -1,8 +1,8 @@
 //! TradingView alerts against a golden table: each with the signal it becomes, or the refusal.
 //!
-//! In `tests/golden/tradingview.txt` a case begins with `@ TOPIC`, the topic's strategy or `-` for the shared topic, and
-//! the words `filled` (placeholders are replaced first, as TradingView does) or `retained`. Lines of the body follow
-//! behind `> `, and then what becomes of it behind `= `.
+//! In `tests/golden/tradingview.txt` a case begins with `@ TOPIC`, the topic's strategy or `-` for the shared topic,
+//! and the words `filled` (placeholders are replaced first, as TradingView does) or `retained`. Lines of the body
+//! follow behind `> `, and then what becomes of it behind `= `.
 
 use std::collections::BTreeMap;
 
