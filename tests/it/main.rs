@@ -9,9 +9,11 @@ mod scenario;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod absence;
 mod cli;
 mod config;
 mod daemon;
+mod discovery;
 mod feeds;
 mod kpi;
 mod mqtt_client;
