@@ -125,7 +125,7 @@ async fn broker_restarts(persistence: bool) {
             line.proxy.set(Link::Open);
         }
         line.bus.until("online again", |heard| heard.online > online).await;
-        // A connection that is lost sooner than it was waited for counts as a failed attempt, and the next pause doubles.
+        // One that is lost sooner than it was waited for counts as a failure, and the next pause doubles.
         tokio::time::sleep(GOOD_CONNECTION).await;
         line.signal("alpha").await;
         line.check().await;
