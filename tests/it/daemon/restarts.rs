@@ -1,6 +1,7 @@
 //! Brokers that restart, with and without a memory, and links that freeze: no fill and no result is lost.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use super::load::{books, check_executions, check_journal, differences, now_ms, settled, signal, topic};
 use super::{ready, setting, verify};
@@ -12,6 +13,8 @@ use crate::support::proxy::{Link, Proxy};
 /// So long do orders of `beta` take: they fill while the link is down.
 const LATENCY_MS: u64 = 500;
 const ORDERS: usize = 8;
+/// Longer than the first pause before a reconnect.
+const GOOD_CONNECTION: Duration = Duration::from_millis(1_100);
 
 struct Line {
     program: Program,
@@ -122,6 +125,8 @@ async fn broker_restarts(persistence: bool) {
             line.proxy.set(Link::Open);
         }
         line.bus.until("online again", |heard| heard.online > online).await;
+        // One that is lost sooner than it was waited for counts as a failure, and the next pause doubles.
+        tokio::time::sleep(GOOD_CONNECTION).await;
         line.signal("alpha").await;
         line.check().await;
         let mut late = Bus::connect(line.broker.port, "late").await;
