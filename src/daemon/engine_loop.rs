@@ -30,7 +30,7 @@ use crate::message::topic::{Inbound as Topic, Topics};
 use crate::message::{level, signal, view};
 use crate::model::ids::{SignalId, StoreId, StrategyId};
 use crate::model::market::MarketEvent;
-use crate::model::signal::Reason;
+use crate::model::signal::SignalResult;
 use crate::store::record::encode_state;
 
 /// Batches that may wait for the disk before the bus has to wait too.
@@ -90,6 +90,7 @@ pub struct Memory {
     effects: Vec<Effect>,
     checkpointed: u64,
     month: i64,
+    store_failing: bool,
 }
 
 struct Waiting {
@@ -115,6 +116,7 @@ impl EngineLoop {
                 biased;
                 _ = inputs.stop.wait_for(|stop| *stop) => break,
                 Some(event) = inputs.store.recv() => {
+                    self.memory.store_failing = event == StoreEvent::Failing;
                     self.handle(Event::Store { available: event == StoreEvent::Working }).await?;
                 }
                 Some(inbound) = inputs.inbound.recv(), if room => {
@@ -126,7 +128,13 @@ impl EngineLoop {
                     self.handle(Event::Wakeup).await?;
                 }
                 _ = published.tick() => self.journal_published().await?,
-                _ = health.tick() => self.health.publish(self.engine.state(), self.clock.now()),
+                _ = health.tick() => {
+                    self.health.publish(self.engine.state(), self.clock.now());
+                    if self.memory.store_failing {
+                        // The alert comes again until the store works.
+                        self.handle(Event::Store { available: false }).await?;
+                    }
+                }
                 Some(feed) = inputs.feeds.recv() => self.health.publish_feed(feed, self.clock.now()),
                 Some(event) = inputs.markets.recv() => {
                     self.clock.advance(event.time);
@@ -181,6 +189,9 @@ impl EngineLoop {
             return Err(RunError::Internal(text_of(panic.as_ref())));
         }
         self.dispatch();
+        if self.committer.has_ended() {
+            return Err(RunError::Internal("the committing thread has ended".into()));
+        }
         if self.engine.state().sequence - self.memory.checkpointed >= CHECKPOINT_RECORDS {
             self.checkpoint();
         }
@@ -199,7 +210,7 @@ impl EngineLoop {
             match effect {
                 Effect::Persist(record) => items.push(Item::Record(Box::new(record))),
                 Effect::Publish(update) => {
-                    let waits = update.waits() && !is_store_unavailable(&update);
+                    let waits = update.waits() && !is_free(&update);
                     for message in view::update(&self.topics, &update) {
                         if waits {
                             items.push(Item::Message(message));
@@ -211,7 +222,12 @@ impl EngineLoop {
                 Effect::Reply { token, result } => {
                     if let Some(Waiting { ack, response }) = self.memory.waiting.remove(&token) {
                         let payload = result.as_ref().map(view::signal_result);
-                        items.push(Item::Reply(Reply { ack, response, payload }));
+                        let reply = Reply { ack, response, payload };
+                        if result.as_ref().is_some_and(protects_nothing) {
+                            reply.release(&self.outbox, &self.bus);
+                        } else {
+                            items.push(Item::Reply(reply));
+                        }
                     }
                 }
             }
@@ -271,9 +287,14 @@ fn ticking(interval: Duration) -> tokio::time::Interval {
     ticks
 }
 
-fn is_store_unavailable(update: &Update) -> bool {
-    let Update::Result(result) = update else { return false };
-    result.outcome.refusal().is_some_and(|refusal| refusal.reason == Reason::StoreUnavailable)
+/// Whether an update is a result that protects nothing.
+fn is_free(update: &Update) -> bool {
+    matches!(update, Update::Result(result) if protects_nothing(result))
+}
+
+/// A refusal that is not stored needs no disk; waiting for a failing one, it would keep exits at the broker.
+fn protects_nothing(result: &SignalResult) -> bool {
+    result.outcome.refusal().is_some_and(|refusal| refusal.reason.frees_id())
 }
 
 /// The signal that is to blame if the engine fails on this event.

@@ -1,9 +1,11 @@
 //! How tradebus speaks: pure text to model and back. Mirrors `docs/MQTT.md` one to one.
 
 pub mod daemon;
+pub mod discovery;
 pub mod fields;
 pub mod json;
 pub mod level;
 pub mod signal;
 pub mod topic;
+pub mod tradingview;
 pub mod view;

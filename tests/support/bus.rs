@@ -132,15 +132,20 @@ pub struct Bus {
 impl Bus {
     /// Hears everything at this broker; returns when the subscription is granted.
     pub async fn connect(port: u16, name: &str) -> Self {
-        Self::open(port, name, false).await
+        Self::open(port, name, false, true).await
+    }
+
+    /// Hears commands too.
+    pub async fn raw(port: u16, name: &str) -> Self {
+        Self::open(port, name, false, false).await
     }
 
     /// The same with a session that the broker keeps.
     pub async fn persistent(port: u16, name: &str) -> Self {
-        Self::open(port, name, true).await
+        Self::open(port, name, true, true).await
     }
 
-    async fn open(port: u16, name: &str, persistent: bool) -> Self {
+    async fn open(port: u16, name: &str, persistent: bool, skip_commands: bool) -> Self {
         let mut options = MqttOptions::new(name, Broker::tcp("127.0.0.1", port));
         options.set_max_packet_size(Some(512 * 1024)).set_outgoing_inflight_upper_limit(64);
         if persistent {
@@ -167,7 +172,7 @@ impl Bus {
                         let topic = String::from_utf8_lossy(&publish.topic).into_owned();
                         let correlation = properties.and_then(|p| p.correlation_data.as_ref());
                         let correlation = correlation.map(|data| data.to_vec());
-                        if COMMANDS.iter().any(|end| topic.ends_with(end)) {
+                        if skip_commands && COMMANDS.iter().any(|end| topic.ends_with(end)) {
                             continue;
                         }
                         let message = Message { topic, payload: publish.payload.to_vec(), correlation };

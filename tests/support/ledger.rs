@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use rust_decimal::prelude::Zero;
 use rust_decimal::{Decimal, RoundingStrategy};
 use serde_json::Value;
 

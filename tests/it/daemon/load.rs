@@ -304,7 +304,8 @@ pub fn check_executions(heard: &Heard) {
     assert!(filled.is_empty(), "fills without an order: {filled:?}");
     for ((strategy, id), orders) in &of_signal {
         let results = heard.results_of(strategy, id);
-        let executed = results.iter().find(|result| result["reason"] != "duplicate");
+        // An id that was refused while the store failed may be used again.
+        let executed = results.iter().find(|result| result["status"] != "rejected");
         let executed = executed.unwrap_or_else(|| panic!("{strategy} {id} was executed without a result"));
         assert!(
             executed["status"] == "filled" || executed["status"] == "accepted",
@@ -344,23 +345,36 @@ pub fn check_journal(site: &Site, heard: &Heard) {
     assert!(missing.is_empty(), "published, but not in the journal: {missing:?}");
 }
 
-/// Cancels what rests and waits until nothing is under way and the published books are right.
+/// Stops entries, cancels what rests, and waits until nothing is under way and the published books are right.
 pub async fn settle(bus: &mut Bus) {
     bus.publish("tradebus/daemon/level/set", b"pause", false).await;
     bus.until("pause", |heard| heard.word("daemon/level") == Some("pause")).await;
+    // What reduces goes on resting.
+    let text = |order: &Value, key: &str| order[key].as_str().expect("a text").to_owned();
+    let resting = under_way(&bus.heard).into_iter().filter(|order| order["order_type"] == "limit");
+    let resting: BTreeSet<_> =
+        resting.map(|order| (text(order, "strategy"), text(order, "symbol"))).collect();
+    for (strategy, symbol) in resting {
+        let (now, body) = (now_ms(), format!("\"symbol\":\"{symbol}\",\"action\":\"flat\""));
+        let id = format!("settle-{symbol}-{now}");
+        bus.publish(&topic(&strategy), signal(&id, now, &body).as_bytes(), false).await;
+        bus.until("the result of settling", |heard| !heard.results_of(&strategy, &id).is_empty()).await;
+    }
     settled(bus).await;
+}
+
+/// The newest words on orders that are not finished.
+fn under_way(heard: &Heard) -> Vec<&Value> {
+    let mut newest = BTreeMap::new();
+    for (_, order) in heard.said("order") {
+        newest.insert(order["order_id"].as_str(), order);
+    }
+    let open = ["submitting", "working", "partly_filled", "cancelling"];
+    newest.into_values().filter(|order| order["status"].as_str().is_some_and(|s| open.contains(&s))).collect()
 }
 
 /// Waits until no order is under way and the published books are right.
 pub async fn settled(bus: &mut Bus) {
-    let under_way = |order: &Value| order["status"] == "working" || order["status"] == "submitting";
-    bus.until("the last order", |heard| {
-        let mut newest = BTreeMap::new();
-        for (_, order) in heard.said("order") {
-            newest.insert(order["order_id"].as_str(), order);
-        }
-        !newest.into_values().any(under_way)
-    })
-    .await;
+    bus.until("the last order", |heard| under_way(heard).is_empty()).await;
     bus.until("the published books", |heard| differences(heard, &books(heard)).is_empty()).await;
 }

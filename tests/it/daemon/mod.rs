@@ -1,10 +1,16 @@
 //! The daemon as its users meet it: the built program, a real mosquitto, real trades, and what breaks in between.
 
+#[cfg(feature = "embedded-broker")]
+mod demo;
+mod edges;
+mod fulldisk;
 mod kill;
 mod load;
+mod parity;
 mod restarts;
 mod shutdown;
 mod signals;
+mod stores;
 
 use crate::support::bus::Bus;
 use crate::support::mosquitto::{Mosquitto, Setup};
@@ -49,7 +55,8 @@ async fn ready(bus: &mut Bus, online: usize) {
 /// `tradebus verify`: the number of records.
 fn verify(site: &Site) -> u64 {
     let store = site.store().display().to_string();
-    let log = site.path("verify");
+    let log = site.path("verified");
+    let _ = std::fs::remove_file(&log);
     let ended = Program::start(&["verify", "--json", "--store", &store], &log).wait();
     assert_eq!(ended.code, Some(0), "{}", ended.log);
     let told: serde_json::Value = serde_json::from_str(&ended.log).expect("JSON");

@@ -14,11 +14,11 @@ const LATENCY_MS: u64 = 500;
 const ORDERS: usize = 8;
 
 struct Line {
-    broker: Mosquitto,
-    proxy: Proxy,
-    site: Site,
     program: Program,
     bus: Bus,
+    site: Site,
+    proxy: Proxy,
+    broker: Mosquitto,
     signals: usize,
 }
 
@@ -40,7 +40,7 @@ impl Line {
     async fn signal(&mut self, strategy: &str) -> String {
         self.signals += 1;
         let id = format!("r-{}", self.signals);
-        let side = if self.signals % 3 == 0 { "sell" } else { "buy" };
+        let side = if self.signals.is_multiple_of(3) { "sell" } else { "buy" };
         let body =
             format!("\"symbol\":\"BTC-USDT\",\"action\":\"{side}\",\"quantity\":0.0{}", self.signals % 9 + 1);
         self.bus.publish(&topic(strategy), signal(&id, now_ms(), &body).as_bytes(), false).await;
@@ -107,7 +107,7 @@ async fn broker_restarts(persistence: bool) {
             let mut other = Bus::connect(line.broker.port, "other").await;
             line.proxy.set(Link::Open);
             let signals = line.signals;
-            other.until("back", |heard| heard.online > usize::from(restart > 1)).await;
+            line.program.says("mqtt connected", restart + 1).await;
             let last = format!("r-{signals}");
             other
                 .until("the last fill", |heard| {
