@@ -46,12 +46,12 @@ macro_rules! amount {
 
             /// Whether this is above zero.
             pub fn is_positive(self) -> bool {
-                self.0 > Decimal::ZERO
+                self.0.is_sign_positive() && !self.0.is_zero()
             }
 
             /// Whether this is below zero.
             pub fn is_negative(self) -> bool {
-                self.0 < Decimal::ZERO
+                self.0.is_sign_negative() && !self.0.is_zero()
             }
         }
 

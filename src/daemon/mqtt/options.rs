@@ -68,6 +68,8 @@ pub(super) fn options(config: &MqttConfig) -> MqttOptions {
         .set_connect_timeout(CONNECT_TIMEOUT)
         .set_outgoing_inflight_upper_limit(IN_FLIGHT_MAX)
         .set_receive_maximum(Some(RECEIVE_MAX))
+        // All that one event leads to leaves with one write.
+        .set_max_request_batch(usize::from(IN_FLIGHT_MAX))
         .set_max_packet_size(Some(PACKET_BYTES_MAX))
         .set_ack_mode(AckMode::Manual)
         .set_network_options(network)
