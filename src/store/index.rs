@@ -22,6 +22,7 @@ use crate::model::time::{DAY_MS, Timestamp};
 
 /// The largest number of an owner.
 pub const OWNERS_MAX: Owner = Owner::MAX;
+const META_KEY: [u8; 1] = [Table::Meta as u8];
 /// Names that are read at once.
 const NAMES_PAGE: usize = 1_000;
 /// The tables whose rows are counted; the rows of orders are replaced.
@@ -91,7 +92,7 @@ impl Index {
             Record::Order(order) => {
                 let owner = self.strategy(order.strategy)?;
                 let row = Row { seq: sequence, value: order };
-                self.batch.put(order_key(owner, order.created, order.order_id), row.encode());
+                self.row(order_key(owner, order.created, order.order_id), &row);
             }
             Record::Fill(fill) => self.put(Table::Fills, fill.strategy, fill.time, sequence, fill)?,
             Record::Trade(trade) => {
@@ -129,14 +130,14 @@ impl Index {
         let known = equity.iter().filter_map(|(scope, equity)| Some((self.names.number(*scope)?.0, *equity)));
         let value = EquityRow { time, equity: known.collect() };
         if !value.equity.is_empty() {
-            self.batch.put(key(Table::Charts, SHARED, time, 0), Row { seq: 0, value }.encode());
+            self.row(key(Table::Charts, SHARED, time, 0), &Row { seq: 0, value });
         }
     }
 
     /// Sets last prices.
     pub fn prices(&mut self, prices: &[LastPrice]) {
         for price in prices {
-            self.batch.put(price_key(price.key), row::encode(price));
+            self.row(price_key(price.key), price);
         }
     }
 
@@ -150,9 +151,9 @@ impl Index {
     /// # Errors
     /// When it cannot be written; nothing of it is there, and the index must be loaded again.
     pub fn commit(&mut self, storage: &impl Storage) -> Result<(), StorageError> {
-        let mut batch = std::mem::take(&mut self.batch);
-        batch.put(vec![Table::Meta as u8], row::encode(&self.meta));
-        storage.commit(batch)
+        let meta = self.meta.clone();
+        self.row(META_KEY.to_vec(), &meta);
+        storage.commit(std::mem::take(&mut self.batch))
     }
 
     /// Adds the removal of up to `limit` rows of an owner that are older than `days` days, and says how many.
@@ -192,7 +193,7 @@ impl Index {
     ) -> Result<(), StorageError> {
         let owner = self.strategy(strategy)?;
         self.count(table);
-        self.batch.put(key(table, owner, time, sequence), Row { seq: sequence, value }.encode());
+        self.row(key(table, owner, time, sequence), &Row { seq: sequence, value });
         Ok(())
     }
 
@@ -200,9 +201,13 @@ impl Index {
         let equity = sample.scopes.iter().map(|scope| Ok((self.owner(scope.scope, None)?, scope.equity)));
         let value = EquityRow { time: sample.time, equity: equity.collect::<Result<_, StorageError>>()? };
         self.count(Table::Equity);
-        let row = Row { seq: sequence, value };
-        self.batch.put(key(Table::Equity, SHARED, sample.time, sequence), row.encode());
+        self.row(key(Table::Equity, SHARED, sample.time, sequence), &Row { seq: sequence, value });
         Ok(())
+    }
+
+    fn row<T: Serialize>(&mut self, key: Vec<u8>, value: &T) {
+        let bytes = row::encode(&key, value);
+        self.batch.put(key, bytes);
     }
 
     fn count(&mut self, table: Table) {
@@ -229,7 +234,7 @@ impl Index {
         };
         let name = Name { scope, kind };
         self.names.insert(owner, name);
-        self.batch.put(row::prefix(Table::Names, owner).to_vec(), row::encode(&name));
+        self.row(row::prefix(Table::Names, owner).to_vec(), &name);
         Ok(owner)
     }
 }
@@ -239,7 +244,7 @@ impl Index {
 /// # Errors
 /// When that cannot be read.
 pub fn read_meta(storage: &impl Storage) -> Result<Option<Meta>, StorageError> {
-    storage.get(&[Table::Meta as u8])?.map(|bytes| row::decode(&bytes)).transpose()
+    storage.get(&META_KEY)?.map(|bytes| row::decode(&META_KEY, &bytes)).transpose()
 }
 
 /// The last prices that were stored.
@@ -249,7 +254,7 @@ pub fn read_meta(storage: &impl Storage) -> Result<Option<Meta>, StorageError> {
 pub fn read_prices(storage: &impl Storage, limit: usize) -> Result<Vec<LastPrice>, StorageError> {
     let (start, end) = Table::Prices.bounds();
     let entries = storage.range(&start, &end, Direction::Forward, limit)?;
-    entries.iter().map(|(_, value)| row::decode(value)).collect()
+    entries.iter().map(|(key, value)| row::decode(key, value)).collect()
 }
 
 /// Numbers of scopes, from 1.
@@ -274,7 +279,7 @@ impl Names {
                 let [_, high, low] = key[..] else {
                     return Err(StorageError::Damaged("a name has a key of another length".into()));
                 };
-                names.insert(Owner::from_be_bytes([high, low]), row::decode(value)?);
+                names.insert(Owner::from_be_bytes([high, low]), row::decode(key, value)?);
             }
             match page.last() {
                 Some((last, _)) if page.len() == NAMES_PAGE => start = [last.as_slice(), &[0]].concat(),

@@ -22,6 +22,9 @@ pub mod ledger;
 pub mod lock;
 pub mod memory;
 pub mod query;
+pub mod query_store;
+#[cfg(test)]
+mod query_store_tests;
 #[cfg(test)]
 mod query_tests;
 pub mod reader;

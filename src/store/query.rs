@@ -99,6 +99,9 @@ pub enum QueryError {
     /// The question cannot be meant.
     #[error("{0}")]
     Invalid(String),
+    /// The query store is being opened, caught up or made anew.
+    #[error("the query store is not ready yet")]
+    Unavailable,
     /// The engine cannot be read.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -224,7 +227,7 @@ fn page<T: DeserializeOwned, U>(
         if stream.entries.is_empty() {
             stream.fill(storage)?;
         }
-        let Row { seq, value } = row::decode::<Row<T>>(&value)?;
+        let Row { seq, value } = row::decode::<Row<T>>(&key, &value)?;
         let owner = Owner::from_be_bytes([key[1], key[2]]);
         page.rows.extend(take(value, owner).map(|value| Row { seq, value }));
         last = Some(key[PREFIX_BYTES..].to_vec());

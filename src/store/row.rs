@@ -2,8 +2,8 @@
 //!
 //! Every key is `table u8 | owner u16 | time u64 | tail`, big endian, so that one owner's rows of a table are a range
 //! in the order of time. The owner is the strategy's number in the table of names; 0 where a row is about several. The
-//! tail is the record's sequence, or the order's id, whose row is replaced as the order goes on. Every value begins with
-//! a version byte: what follows is postcard, which does not describe itself.
+//! tail is the record's sequence, or the order's id, whose row is replaced as the order goes on. Every value is a version
+//! byte, a crc32 over key and content (not every engine checks what it reads), and the content in postcard.
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -110,36 +110,47 @@ pub struct Row<T> {
     pub value: T,
 }
 
-impl<T: Serialize> Row<T> {
-    /// The value's bytes.
-    pub fn encode(&self) -> Vec<u8> {
-        encode(self)
-    }
-}
+/// Bytes of a value before its content.
+const HEADER_BYTES: usize = 5;
 
-/// A version byte and the postcard of `value`.
-pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
-    postcard::to_extend(value, vec![ROW_VERSION]).expect("a row always has a binary form")
+/// The value of a key.
+pub fn encode<T: Serialize>(key: &[u8], value: &T) -> Vec<u8> {
+    let header = vec![ROW_VERSION, 0, 0, 0, 0];
+    let mut bytes = postcard::to_extend(value, header).expect("a row always has a binary form");
+    let crc = crc(key, &bytes[HEADER_BYTES..]);
+    bytes[1..HEADER_BYTES].copy_from_slice(&crc.to_le_bytes());
+    bytes
 }
 
 /// What [`encode`] was given.
 ///
 /// # Errors
 /// When the version is another one, or the rest is not what it should be.
-pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, StorageError> {
+pub fn decode<T: DeserializeOwned>(key: &[u8], bytes: &[u8]) -> Result<T, StorageError> {
     let damaged = |what: String| Err(StorageError::Damaged(what));
-    match bytes.split_first() {
-        None => damaged("an empty value".into()),
-        Some((&found, _)) if found > ROW_VERSION => {
-            Err(StorageError::Newer { found, supported: ROW_VERSION })
-        }
-        Some((&found, _)) if found < ROW_VERSION => damaged(format!("a value of the old version {found}")),
-        Some((_, rest)) => match postcard::take_from_bytes(rest) {
-            Ok((value, [])) => Ok(value),
-            Ok(_) => damaged("a value with bytes behind it".into()),
-            Err(error) => damaged(format!("a value that cannot be decoded: {error}")),
-        },
+    let Some((header, content)) = bytes.split_at_checked(HEADER_BYTES) else {
+        return damaged("a value that is too short".into());
+    };
+    match header[0] {
+        ROW_VERSION => {}
+        found if found > ROW_VERSION => return Err(StorageError::Newer { found, supported: ROW_VERSION }),
+        found => return damaged(format!("a value of the old version {found}")),
     }
+    if header[1..] != crc(key, content).to_le_bytes() {
+        return damaged("a value with a wrong checksum".into());
+    }
+    match postcard::take_from_bytes(content) {
+        Ok((value, [])) => Ok(value),
+        Ok(_) => damaged("a value with bytes behind it".into()),
+        Err(error) => damaged(format!("a value that cannot be decoded: {error}")),
+    }
+}
+
+fn crc(key: &[u8], content: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(key);
+    hasher.update(content);
+    hasher.finalize()
 }
 
 /// What is known of an owner.

@@ -5,7 +5,6 @@
 //! panic on bytes that it does not understand; every call is guarded.
 
 use std::fs::{self, File};
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use ::sled::{Config, Db};
@@ -122,10 +121,10 @@ fn remove_unfinished_snapshots(dir: &Path) -> Result<(), StorageError> {
     Ok(())
 }
 
-/// A file that ends too early is damage; other answers of the system may pass.
+/// Answers of the system may pass; what sled made up itself, such as a file that ends too early, is damage.
 fn told(error: ::sled::Error) -> StorageError {
     match &error {
-        ::sled::Error::Io(io) if io.kind() != ErrorKind::UnexpectedEof => StorageError::Io(error.to_string()),
+        ::sled::Error::Io(io) if io.raw_os_error().is_some() => StorageError::Io(error.to_string()),
         _ => StorageError::Damaged(error.to_string()),
     }
 }
