@@ -16,15 +16,20 @@
 pub mod checkpoint;
 pub mod error;
 mod file;
+pub mod index;
 pub mod journal;
 pub mod ledger;
 pub mod lock;
 pub mod memory;
+pub mod query;
+#[cfg(test)]
+mod query_tests;
 pub mod reader;
 pub mod record;
 pub mod recovery;
 #[cfg(feature = "redb")]
 pub mod redb;
+pub mod row;
 pub mod segment;
 pub mod sled;
 pub mod storage;
