@@ -166,7 +166,7 @@ pub struct SignalArguments {
     /// Seconds after which the daemon must not act on it any more
     #[arg(long, value_name = "N", value_parser = positive)]
     pub max_age_s: Option<Decimal>,
-    /// Words that are only logged
+    /// Words for whoever reads the topic; the daemon ignores them
     #[arg(long, value_name = "TEXT")]
     pub comment: Option<String>,
     /// Seconds to wait for the answer

@@ -80,8 +80,8 @@ fn greeting(config: &Config, command: &DemoArguments, store: &Path) -> String {
     } else {
         "removed at the end; --store DIR keeps it"
     };
-    say(format_args!("\nThe store is {} ({kept}).\nStop with Ctrl-C.", store.display()));
-    text
+    say(format_args!("\nThe store is {} ({kept}).", store.display()));
+    text + "Stop with Ctrl-C."
 }
 
 #[cfg(all(test, feature = "embedded-broker"))]

@@ -25,8 +25,7 @@ pub fn verify(arguments: &Arguments, command: &VerifyArguments) -> Result<Exit, 
         output::print_line(&json(&dir, &verified))?;
         return verified.map(|_| Exit::OK).map_err(|error| Failure::told(exit_of(&error)));
     }
-    let verified = verified
-        .map_err(|error| Failure::new(exit_of(&error), format!("store {}: {error}", dir.display())))?;
+    let verified = verified.map_err(|error| Failure::new(exit_of(&error), error))?;
     output::print(&text(&dir, verified))?;
     Ok(Exit::OK)
 }

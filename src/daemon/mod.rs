@@ -27,6 +27,8 @@ use wiring::Running;
 
 /// How long a stop may take for what still waits for the broker; the whole stop stays below 5 s.
 const GOODBYE: Duration = Duration::from_secs(2);
+/// How long a stop waits for the disk, each of up to three times; only a disk that fails takes it.
+const LAST_WRITE: Duration = Duration::from_millis(900);
 
 /// Runs the daemon until SIGTERM or SIGINT.
 ///

@@ -8,7 +8,6 @@ use std::thread::JoinHandle as ThreadHandle;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
-use super::GOODBYE;
 use super::clock::Clock;
 use super::commit::{CommitContext, start as start_committer};
 use super::engine_loop::{EngineLoop, Inputs, Memory};
@@ -17,6 +16,7 @@ use super::health::HealthReporter;
 use super::mqtt::{self, Bus, MqttError};
 use super::options::{RunError, RunOptions};
 use super::outbox::{Outbox, OutboxHandle};
+use super::{GOODBYE, LAST_WRITE};
 use crate::backtest::event_log::{EventLogWriter, LogStart};
 use crate::backtest::source::RecordingSource;
 use crate::config::{self, Broker, Config, FeedClock, FeedConfig};
@@ -138,20 +138,21 @@ impl Running {
     /// false after a failure of the engine, whose state is then not to be trusted with a checkpoint.
     pub async fn stop(mut self, orderly: bool) {
         let _ = self.feeds_stop.send(true);
-        let mut on_disk = self.events.committer.flush_within(GOODBYE).await;
+        let mut written = self.flush().await;
         self.bus.shutdown(GOODBYE).await;
-        if orderly && on_disk && self.events.journal_published().await.is_ok() {
-            on_disk = self.events.committer.flush_within(GOODBYE / 4).await;
-            if on_disk {
+        if orderly && written && self.events.journal_published().await.is_ok() {
+            written = self.flush().await;
+            if written {
                 self.events.checkpoint();
-                on_disk = self.events.committer.flush_within(GOODBYE / 4).await;
+                written = self.flush().await;
             }
         }
         self.refiller.abort();
         let _ = self.refiller.await;
         drop(self.events);
-        if !on_disk {
-            tracing::error!("the disk does not take the last records; nothing of them was acknowledged");
+        if !written {
+            // The thread goes on trying until the process is gone. Nothing of what waits was acknowledged.
+            tracing::error!("stopping while the store fails: what waits for it is not written");
         } else if self.commit_thread.join().is_err() {
             // The thread has nothing left to do and ends with its last sender.
             tracing::error!("the committing thread failed");
@@ -161,6 +162,11 @@ impl Running {
             broker.stop().await;
         }
         tracing::info!("stopped");
+    }
+
+    /// Waits until everything is on disk, but not for a disk that fails; tells whether it is.
+    async fn flush(&self) -> bool {
+        tokio::time::timeout(LAST_WRITE, self.events.committer.flush()).await.is_ok()
     }
 }
 
@@ -214,6 +220,7 @@ async fn embedded(
     let mut listen = config.mqtt.embedded_listen;
     let mut started = EmbeddedBroker::start(listen).await;
     if options.any_port && matches!(started, Err(BrokerError::Occupied { .. })) {
+        tracing::warn!(%listen, "the port is taken, another one is used");
         listen.set_port(0);
         started = EmbeddedBroker::start(listen).await;
     }

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::desk::Desk;
-use super::order_manager::{OrderDraft, order_id, records_of};
+use super::order_manager::{OrderDraft, cut_to_position, order_id, records_of};
 use super::portfolio::Book;
 use super::price_module::PriceModule;
 use super::record::{Record, Scope};
@@ -19,12 +19,8 @@ use crate::model::ids::{StrategyId, StrategyType, Symbol};
 use crate::model::market::{MarketKey, PriceUpdate};
 use crate::model::order::{Order, OrderReason, OrderStatus, OrderType};
 use crate::model::report::ExecutionReport;
-use crate::model::signal::Refusal;
 use crate::model::time::Timestamp;
-use crate::risk::{Entry, Limits, RiskApproved, ScopeCheck, approve_entry, approve_reduction};
-
-/// The window of `orders_per_minute_max`, in milliseconds.
-const MINUTE_MS: i64 = 60_000;
+use crate::risk::{Limits, RiskApproved, approve_reduction};
 
 /// All exchanges and the money behind them.
 #[derive(Debug)]
@@ -44,6 +40,10 @@ pub struct Account {
     pub(super) settings: StrategySettings,
     exchange: Box<dyn Exchange>,
     pub(super) book: Book,
+    /// Positions of its type and of the portfolio in the list of scopes.
+    pub(super) scopes: [usize; 2],
+    /// Whether its figures changed since they were held against its limits.
+    pub(super) unguarded: bool,
     pub(super) entries: VecDeque<Timestamp>,
     pub(super) dirty: Dirty,
     pub(super) published_at: Option<Timestamp>,
@@ -58,7 +58,10 @@ pub struct ScopeEntry {
     pub(super) limits: Limits,
     pub(super) equity: Money,
     pub(super) peak: Money,
+    pub(super) peak_journalled: Money,
     pub(super) day_start: Money,
+    /// Whether its figures changed since they were held against its limits.
+    pub(super) unguarded: bool,
     pub(super) dirty: Dirty,
     pub(super) published_at: Option<Timestamp>,
 }
@@ -101,7 +104,9 @@ impl ExchangeControl {
             control.index.insert(strategy.id, index);
             control.accounts.push(Account::new(strategy.clone(), exchange));
         }
-        for (kind, members) in types {
+        let portfolio = types.len();
+        for (index, (kind, members)) in types.into_iter().enumerate() {
+            members.iter().for_each(|member| control.accounts[*member].scopes = [index, portfolio]);
             let limits = settings.type_limits.get(&kind).cloned().unwrap_or_default();
             control.scopes.push(ScopeEntry::new(Scope::Type(kind), members, limits));
         }
@@ -220,58 +225,6 @@ impl ExchangeControl {
         }
     }
 
-    /// Holds an entry against the account's margin and every limit.
-    ///
-    /// # Errors
-    /// The limit that it breaks.
-    pub fn approve(
-        &mut self,
-        desk: &Desk<'_>,
-        index: usize,
-        order: Order,
-        opened: Money,
-        flips: bool,
-    ) -> Result<RiskApproved, Refusal> {
-        self.forget_entries(desk.at);
-        let key = self.market_of(index, order.symbol).expect("the symbol was checked before");
-        let account = &self.accounts[index];
-        let closed = match account.book.holding(key) {
-            Some(holding) if flips => {
-                holding.mark.map_or(holding.cost, |mark| mark.times(holding.quantity)).abs()
-            }
-            _ => Money::ZERO,
-        };
-        let added = opened - closed;
-        let kind = account.settings.kind;
-        let mut checks = vec![ScopeCheck {
-            name: format!("strategy {}", account.settings.id),
-            limits: &account.settings.limits,
-            equity: account.book.equity(),
-            exposure: self.exposure(desk, &[index]) + added,
-            entries_per_minute: account.entries.len() as u32 + 1,
-        }];
-        for scope in self.scopes.iter().filter(|scope| scope.members.contains(&index)) {
-            checks.push(ScopeCheck {
-                name: if scope.scope == Scope::Portfolio { "daemon".into() } else { format!("type {kind}") },
-                limits: &scope.limits,
-                equity: scope.equity,
-                exposure: self.exposure(desk, &scope.members) + added,
-                entries_per_minute: 1 + scope
-                    .members
-                    .iter()
-                    .map(|i| self.accounts[*i].entries.len() as u32)
-                    .sum::<u32>(),
-            });
-        }
-        let entry = Entry {
-            notional: opened,
-            equity: account.book.equity(),
-            exposure: checks[0].exposure,
-            leverage: account.settings.paper.leverage,
-        };
-        approve_entry(order, &entry, &checks)
-    }
-
     /// The market in which a strategy trades a symbol.
     pub fn market_of(&self, index: usize, symbol: Symbol) -> Option<MarketKey> {
         self.accounts[index].settings.markets.get(&symbol).copied()
@@ -303,35 +256,12 @@ impl ExchangeControl {
         exits.map(|order| order.remaining()).sum()
     }
 
-    /// Exposure of accounts: positions at the mark and what working entries would add.
-    fn exposure(&self, desk: &Desk<'_>, members: &[usize]) -> Money {
-        let of = |index: usize| {
-            let orders = self.open_orders(desk.state(), index).filter(|order| !order.reduce_only);
-            let working: Money = orders.map(|order| self.working_notional(desk, index, order)).sum();
-            self.accounts[index].book.exposure() + working
-        };
-        members.iter().map(|index| of(*index)).sum()
-    }
-
-    fn working_notional(&self, desk: &Desk<'_>, index: usize, order: &Order) -> Money {
-        let market = self.market_of(index, order.symbol).and_then(|key| desk.prices.get(key));
-        let price = order.order_type.price().or_else(|| market.and_then(|market| market.mark()));
-        price.map_or(Money::ZERO, |price| price.times(order.remaining()))
-    }
-
-    fn forget_entries(&mut self, at: Timestamp) {
-        for account in &mut self.accounts {
-            while account.entries.front().is_some_and(|time| at.since_ms(*time) >= MINUTE_MS) {
-                account.entries.pop_front();
-            }
-        }
-    }
-
     /// Turns reports into records, values the books anew, and takes back what can no longer reduce.
     fn settle(&mut self, desk: &mut Desk<'_>, index: usize, reports: &mut Vec<ExecutionReport>) {
         let mut next = 0;
         while next < reports.len() {
-            let records = records_of(desk.state(), desk.at, &reports[next]);
+            let report = cut_to_position(desk.state(), &reports[next]);
+            let records = records_of(desk.state(), desk.at, &report);
             next += 1;
             let fill = records.iter().find_map(|record| match record {
                 Record::Fill(fill) => Some(fill.symbol),
@@ -369,7 +299,10 @@ impl ExchangeControl {
             if opposes && order.remaining() <= left {
                 left -= order.remaining();
             } else {
-                self.accounts[index].exchange.cancel(order.order_id, OrderReason::ReduceOnly, reports);
+                let (order_id, reason) = (order.order_id, OrderReason::ReduceOnly);
+                self.accounts[index].exchange.cancel(order_id, reason, reports);
+                // The exchange may have filled it with the same print and forgotten it.
+                reports.push(ExecutionReport::Cancelled { order_id, reason });
             }
         }
     }
@@ -381,6 +314,8 @@ impl Account {
             settings,
             exchange,
             book: Book::default(),
+            scopes: [0; 2],
+            unguarded: false,
             entries: VecDeque::new(),
             dirty: Dirty::No,
             published_at: None,
@@ -407,7 +342,9 @@ impl ScopeEntry {
             limits,
             equity: Money::ZERO,
             peak: Money::ZERO,
+            peak_journalled: Money::ZERO,
             day_start: Money::ZERO,
+            unguarded: false,
             dirty: Dirty::No,
             published_at: None,
         }

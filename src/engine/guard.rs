@@ -5,7 +5,7 @@
 use super::desk::Desk;
 use super::effect::{AlertLevel, Update};
 use super::event::{Level, LevelScope};
-use super::exchange_control::{Account, Dirty, ExchangeControl, is_sent_exit};
+use super::exchange_control::{Dirty, ExchangeControl, is_sent_exit};
 use super::portfolio::sample_of;
 use super::record::{LevelCause, LevelRecord, Record, SampleRecord, Scope, ScopeSample};
 use super::state::State;
@@ -27,17 +27,16 @@ impl ExchangeControl {
     /// Values the position of one account in one market.
     pub(super) fn value(&mut self, index: usize, key: MarketKey, mark: Price) {
         let account = &mut self.accounts[index];
-        let before = account.book.equity();
-        if !account.book.mark(key, mark) {
-            return;
-        }
-        let change = account.book.equity() - before;
+        let Some(change) = account.book.mark(key, mark) else { return };
+        account.unguarded = true;
         account.dirty = account.dirty.max(Dirty::Throttled);
         account.positions_dirty.insert(key.symbol);
         account.book.peak = account.book.peak.max(account.book.equity());
-        for scope in self.scopes.iter_mut().filter(|scope| scope.members.contains(&index)) {
+        for scope in account.scopes {
+            let scope = &mut self.scopes[scope];
             scope.equity += change;
             scope.peak = scope.peak.max(scope.equity);
+            scope.unguarded = true;
             scope.dirty = scope.dirty.max(Dirty::Throttled);
         }
     }
@@ -56,11 +55,14 @@ impl ExchangeControl {
     pub(super) fn sync(&mut self, desk: &Desk<'_>, index: usize) {
         let account = &mut self.accounts[index];
         account.book.sync(account.settings.id, &account.settings, desk.state(), desk.prices);
+        account.unguarded = true;
         for scope in &mut self.scopes {
+            scope.unguarded = true;
             let equities = scope.members.iter().map(|index| self.accounts[*index].book.equity());
             scope.equity = equities.sum();
             let state = desk.state().scopes.get(&scope.scope).copied().unwrap_or_default();
             scope.peak = scope.peak.max(state.peak).max(scope.equity);
+            scope.peak_journalled = state.peak;
             scope.day_start = state.day_start;
         }
     }
@@ -72,9 +74,12 @@ impl ExchangeControl {
         account.book.peak = account.book.peak.max(account.book.equity());
         account.dirty = Dirty::Now;
         account.positions_dirty.insert(symbol);
+        account.book.peak_journalled = account.book.peak;
         let mut scopes = vec![self.strategy_sample(index)];
-        for scope in self.scopes.iter_mut().filter(|scope| scope.members.contains(&index)) {
+        for scope in self.accounts[index].scopes {
+            let scope = &mut self.scopes[scope];
             scope.dirty = Dirty::Now;
+            scope.peak_journalled = scope.peak;
             scopes.push(sample_of(scope.scope, scope.equity, scope.peak, scope.day_start));
         }
         let key = self.accounts[index].settings.markets.get(&symbol);
@@ -110,16 +115,16 @@ impl ExchangeControl {
         marks.sort();
         marks.dedup();
         self.peaks_journalled = desk.at;
+        self.accounts.iter_mut().for_each(|account| account.book.peak_journalled = account.book.peak);
+        self.scopes.iter_mut().for_each(|scope| scope.peak_journalled = scope.peak);
         desk.record(Record::Sample(SampleRecord { time: desk.at, day, scopes, marks }));
     }
 
     /// When a risen peak may be journalled next.
-    pub fn peak_due(&self, state: &State) -> Option<Timestamp> {
-        let own = |account: &Account| (Scope::Strategy(account.settings.id), account.book.peak);
-        let sums = self.scopes.iter().map(|entry| (entry.scope, entry.peak));
-        let mut peaks = self.accounts.iter().map(own).chain(sums);
-        let risen =
-            peaks.any(|(scope, peak)| state.scopes.get(&scope).is_some_and(|known| peak > known.peak));
+    pub fn peak_due(&self) -> Option<Timestamp> {
+        let mut accounts = self.accounts.iter();
+        let risen = accounts.any(|account| account.book.peak > account.book.peak_journalled)
+            || self.scopes.iter().any(|scope| scope.peak > scope.peak_journalled);
         risen.then(|| self.peaks_journalled.plus_ms(PEAK_JOURNAL_MS))
     }
 
@@ -139,7 +144,8 @@ impl ExchangeControl {
         self.publish_kpis(desk, None);
     }
 
-    /// Trips what the present figures trip, and drives every flattening on. Called after each event.
+    /// Trips what the present figures trip, unless they are those of the last call, and drives every flattening on.
+    /// Called after each event.
     pub fn guard(&mut self, desk: &mut Desk<'_>) {
         for _ in 0..GUARD_ROUNDS_MAX {
             let before = desk.state().sequence;
@@ -153,10 +159,11 @@ impl ExchangeControl {
 
     fn guard_once(&mut self, desk: &mut Desk<'_>) {
         for index in 0..self.accounts.len() {
-            let account = &self.accounts[index];
-            if account.dirty == Dirty::No {
+            let account = &mut self.accounts[index];
+            if !account.unguarded || account.dirty == Dirty::No {
                 continue;
             }
+            account.unguarded = false;
             let strategy = account.settings.id;
             let (equity, peak, day_start) =
                 (account.book.equity(), account.book.peak, account.book.day_start);
@@ -170,10 +177,11 @@ impl ExchangeControl {
             }
         }
         for index in 0..self.scopes.len() {
-            let scope = &self.scopes[index];
-            if scope.dirty == Dirty::No {
+            let scope = &mut self.scopes[index];
+            if !scope.unguarded || scope.dirty == Dirty::No {
                 continue;
             }
+            scope.unguarded = false;
             let equity = scope.equity;
             let tripped: Vec<Trip> = trips(&scope.limits, equity, scope.peak, scope.day_start).collect();
             for trip in tripped {

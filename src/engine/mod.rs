@@ -1,16 +1,19 @@
 //! What is decided: the single writer.
 //!
-//! Contract of the loop: one event, [`Engine::handle`] runs to completion, all effects are taken, next event. The engine
-//! has no I/O, no clock, no async, no lock, no randomness and no logging, so the same events always give the same
-//! effects. Timers that are due at or before an event fire inside `handle`, each at its own time: a driver that wakes
-//! late changes nothing.
+//! Contract of the loop: one event, [`Engine::handle`] runs to completion, all effects are taken, next event. The
+//! engine has no I/O, no clock, no async, no lock, no randomness and no logging, so the same events always give the
+//! same effects. Timers that are due at or before an event fire inside `handle`, each at its own time: a driver that
+//! wakes late changes nothing.
 
+pub mod admission;
 pub mod desk;
 pub mod effect;
 pub mod event;
 pub mod exchange_control;
+pub mod exposure;
 pub mod guard;
 pub mod kpi;
+pub mod level_control;
 pub mod order_manager;
 pub mod portfolio;
 pub mod price_module;
@@ -51,6 +54,8 @@ pub struct Engine {
     now: Timestamp,
     started: bool,
     store_failed_at: Option<Timestamp>,
+    /// What [`Engine::next_wakeup`] gives; made anew behind every event.
+    wakeup: Option<Timestamp>,
 }
 
 impl Engine {
@@ -63,7 +68,8 @@ impl Engine {
         let exchanges = ExchangeControl::new(&settings, &state, &mut prices);
         let strategies = StrategyManager::new(&settings);
         let now = Timestamp::MIN;
-        Engine { settings, state, prices, strategies, exchanges, now, started: false, store_failed_at: None }
+        let (started, store_failed_at, wakeup) = (false, None, None);
+        Engine { settings, state, prices, strategies, exchanges, now, started, store_failed_at, wakeup }
     }
 
     /// The durable state: the fold of all records.
@@ -121,15 +127,16 @@ impl Engine {
 
     /// When the engine wants [`Event::Wakeup`]; `None` when nothing waits.
     pub fn next_wakeup(&self) -> Option<Timestamp> {
-        if !self.started {
-            return None;
-        }
+        self.wakeup
+    }
+
+    fn first_due(&self) -> Option<Timestamp> {
         let outage = self.store_failed_at.map(|failed| failed.plus_ms(STORE_OUTAGE_MS_MAX));
         [
             self.prices.next_wakeup(),
             self.exchanges.next_wakeup(),
             self.exchanges.publication_due(),
-            self.exchanges.peak_due(&self.state),
+            self.exchanges.peak_due(),
             self.exchanges.day_due(&self.state),
             outage.filter(|_| self.state.level.level < Level::Reduce),
         ]
@@ -141,7 +148,7 @@ impl Engine {
     /// Fires what is due at or before `at`, each at its own time.
     fn fire_timers(&mut self, at: Timestamp, effects: &mut Vec<Effect>) {
         for _ in 0..TIMERS_MAX {
-            let Some(due) = self.next_wakeup().filter(|due| *due <= at) else { return };
+            let Some(due) = self.wakeup.filter(|due| *due <= at) else { return };
             self.now = due.max(self.now);
             self.fire(self.now, effects);
         }
@@ -154,7 +161,7 @@ impl Engine {
         if self.exchanges.day_due(desk.state()).is_some_and(|due| due <= at) {
             self.exchanges.on_day_end(&mut desk);
         }
-        if self.exchanges.peak_due(desk.state()).is_some_and(|due| due <= at) {
+        if self.exchanges.peak_due().is_some_and(|due| due <= at) {
             self.exchanges.sample(&mut desk, None);
         }
         let outage = self.store_failed_at.map(|failed| failed.plus_ms(STORE_OUTAGE_MS_MAX));
@@ -167,7 +174,7 @@ impl Engine {
         self.finish(at, effects);
     }
 
-    /// What follows from any event: latches, then publications.
+    /// What follows from any event: latches, then publications, then the next wakeup.
     fn finish(&mut self, at: Timestamp, effects: &mut Vec<Effect>) {
         if !self.started {
             return;
@@ -175,6 +182,7 @@ impl Engine {
         let mut desk = Desk::new(at, &mut self.state, &self.prices, effects);
         self.exchanges.guard(&mut desk);
         self.exchanges.publish_due(&mut desk);
+        self.wakeup = self.first_due();
     }
 
     fn on_store(&mut self, at: Timestamp, available: bool, effects: &mut Vec<Effect>) {

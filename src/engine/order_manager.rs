@@ -135,6 +135,25 @@ pub fn records_of(state: &State, at: Timestamp, report: &ExecutionReport) -> Vec
     }
 }
 
+/// The report as it may be booked: a reduce-only order never does more than close, also when one print filled several
+/// orders at once. For simulated fills only; a fill at a venue is a fact.
+pub fn cut_to_position(state: &State, report: &ExecutionReport) -> ExecutionReport {
+    let ExecutionReport::Filled { order_id, price, quantity, fee, liquidity } = *report else {
+        return report.clone();
+    };
+    let Some(order) = state.orders.get(&order_id).filter(|order| order.reduce_only) else {
+        return report.clone();
+    };
+    let position = state.strategies[&order.strategy].positions.get(&order.symbol);
+    let opposed = position.filter(|position| position.side() != order.side);
+    let held = opposed.map_or(Quantity::ZERO, |position| position.quantity.abs());
+    if held.is_zero() {
+        return ExecutionReport::Cancelled { order_id, reason: OrderReason::ReduceOnly };
+    }
+    let kept = quantity.min(held);
+    ExecutionReport::Filled { order_id, price, quantity: kept, fee: fee.share(kept, quantity), liquidity }
+}
+
 fn after_fill(order: &Order, fill: &Fill) -> Order {
     let mut order = order.clone();
     order.filled_quantity += fill.quantity;

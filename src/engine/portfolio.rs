@@ -33,8 +33,11 @@ pub struct Book {
     balance: Money,
     holdings: Vec<Holding>,
     unrealized_pnl: Money,
+    equity: Money,
     /// Highest equity, ahead of the journalled one by at most a minute.
     pub peak: Money,
+    /// The peak as it is in the journal.
+    pub peak_journalled: Money,
     /// Equity when the UTC day began.
     pub day_start: Money,
 }
@@ -46,6 +49,7 @@ impl Book {
         let scope = state.scopes[&Scope::Strategy(id)];
         self.balance = ledger.balance();
         self.peak = self.peak.max(scope.peak);
+        self.peak_journalled = scope.peak;
         self.day_start = scope.day_start;
         self.holdings.clear();
         for (symbol, position) in &ledger.positions {
@@ -57,24 +61,28 @@ impl Book {
             self.holdings.push(Holding { key: *key, quantity, cost, mark, unrealized_pnl });
         }
         self.unrealized_pnl = self.holdings.iter().map(|holding| holding.unrealized_pnl).sum();
+        self.equity = self.balance + self.unrealized_pnl;
     }
 
-    /// Values the holding of one market anew; `false` when there is none or nothing changed.
-    pub fn mark(&mut self, key: MarketKey, mark: Price) -> bool {
-        let Some(holding) = self.holdings.iter_mut().find(|holding| holding.key == key) else { return false };
+    /// Values the holding of one market anew; gives the change of the equity, `None` when there is no holding or its
+    /// mark is the same.
+    pub fn mark(&mut self, key: MarketKey, mark: Price) -> Option<Money> {
+        let holding = self.holdings.iter_mut().find(|holding| holding.key == key)?;
         if holding.mark == Some(mark) {
-            return false;
+            return None;
         }
         let unrealized_pnl = mark.times(holding.quantity) - holding.cost;
-        self.unrealized_pnl += unrealized_pnl - holding.unrealized_pnl;
+        let change = unrealized_pnl - holding.unrealized_pnl;
         holding.unrealized_pnl = unrealized_pnl;
         holding.mark = Some(mark);
-        true
+        self.unrealized_pnl += change;
+        self.equity += change;
+        Some(change)
     }
 
     /// Balance and unrealised profit.
     pub fn equity(&self) -> Money {
-        self.balance + self.unrealized_pnl
+        self.equity
     }
 
     /// Profit of the open positions at the mark.

@@ -23,6 +23,8 @@ pub const PRICE_REPEAT_MS: i64 = 60_000;
 pub struct PriceModule {
     markets: Vec<Market>,
     index: BTreeMap<MarketKey, usize>,
+    /// When each market's publication or staleness is due; made anew whenever one of them changes.
+    due: Vec<Option<Timestamp>>,
     interval_ms: i64,
     deadband_bps: Ratio,
 }
@@ -47,7 +49,8 @@ pub struct Market {
     ticks: bool,
     changed: bool,
     published_at: Option<Timestamp>,
-    published: Option<Price>,
+    /// The last price and the mark that were published.
+    published: [Option<Price>; 2],
     stale_published: bool,
     /// It was published as stale and has come back since.
     recovered: bool,
@@ -147,13 +150,30 @@ impl Market {
     }
 
     fn beyond(&self, deadband_bps: Ratio) -> bool {
-        match (self.published, self.mark()) {
+        let beyond = |(before, now): (Option<Price>, Option<Price>)| match (before, now) {
             (Some(before), Some(now)) => {
                 let change = (now.value() - before.value()).abs() * Decimal::from(10_000);
                 change > deadband_bps.value() * before.value()
             }
             (before, now) => before != now,
+        };
+        self.published.into_iter().zip([self.last, self.mark()]).any(beyond)
+    }
+
+    /// Publishes, unless the price is fresh, was published within [`PRICE_REPEAT_MS`] and moved less than the deadband.
+    fn publish(&mut self, at: Timestamp, deadband_bps: Ratio, effects: &mut Vec<Effect>) {
+        let stale = !self.is_fresh(at);
+        let repeat = self.published_at.is_none_or(|published| at.since_ms(published) >= PRICE_REPEAT_MS);
+        if !stale && !repeat && !self.recovered && !self.beyond(deadband_bps) {
+            self.changed = false;
+            return;
         }
+        self.changed = false;
+        self.recovered = false;
+        self.stale_published = stale;
+        self.published_at = Some(at);
+        self.published = [self.last, self.mark()];
+        effects.push(Effect::Publish(Update::Price(self.price_view(at))));
     }
 
     /// When its publication or its staleness is due.
@@ -175,6 +195,7 @@ impl PriceModule {
         let mut module = PriceModule {
             markets: Vec::new(),
             index: BTreeMap::new(),
+            due: vec![None; settings.markets.len()],
             interval_ms: settings.price_interval_ms,
             deadband_bps: settings.price_deadband_bps,
         };
@@ -196,7 +217,7 @@ impl PriceModule {
                 ticks: false,
                 changed: false,
                 published_at: None,
-                published: None,
+                published: [None; 2],
                 stale_published: false,
                 recovered: false,
             });
@@ -250,13 +271,14 @@ impl PriceModule {
             let tick = TickView { price: market.price_view(at), quantity, side };
             effects.push(Effect::Publish(Update::Tick(tick)));
         }
+        self.due[index] = market.due(self.interval_ms);
         self.publish_due(at, index, effects);
         Some(index)
     }
 
     /// When the first publication or staleness is due.
     pub fn next_wakeup(&self) -> Option<Timestamp> {
-        self.markets.iter().filter_map(|market| market.due(self.interval_ms)).min()
+        self.due.iter().flatten().min().copied()
     }
 
     /// Publishes what is due at or before `at`.
@@ -267,22 +289,11 @@ impl PriceModule {
     }
 
     fn publish_due(&mut self, at: Timestamp, index: usize, effects: &mut Vec<Effect>) {
-        let deadband_bps = self.deadband_bps;
+        if self.due[index].is_none_or(|due| due > at) {
+            return;
+        }
         let market = &mut self.markets[index];
-        if market.due(self.interval_ms).is_none_or(|due| due > at) {
-            return;
-        }
-        let stale = !market.is_fresh(at);
-        let repeat = market.published_at.is_none_or(|published| at.since_ms(published) >= PRICE_REPEAT_MS);
-        if !stale && !repeat && !market.recovered && !market.beyond(deadband_bps) {
-            market.changed = false;
-            return;
-        }
-        market.changed = false;
-        market.recovered = false;
-        market.stale_published = stale;
-        market.published_at = Some(at);
-        market.published = market.mark();
-        effects.push(Effect::Publish(Update::Price(market.price_view(at))));
+        market.publish(at, self.deadband_bps, effects);
+        self.due[index] = market.due(self.interval_ms);
     }
 }

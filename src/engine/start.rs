@@ -1,5 +1,7 @@
 //! The first event of every run: the configuration meets what the store remembers.
 
+use std::collections::BTreeSet;
+
 use super::desk::Desk;
 use super::effect::{AlertLevel, Effect, Update};
 use super::exchange_control::ExchangeControl;
@@ -8,7 +10,7 @@ use super::price_module::PriceModule;
 use super::record::{Record, StrategyRecord};
 use super::settings::{EngineSettings, StrategySettings};
 use super::state::State;
-use crate::model::ids::{StoreId, StrategyId, Symbol};
+use crate::model::ids::{StoreId, StrategyId, StrategyType, Symbol};
 use crate::model::market::MarketKey;
 use crate::model::order::{Order, OrderReason, OrderStatus};
 use crate::model::time::Timestamp;
@@ -89,6 +91,9 @@ fn retire_strategies(desk: &mut Desk<'_>, settings: &EngineSettings) {
         }
         desk.publish(Update::ClearStrategy { strategy: id, symbols, all: true });
     }
+    let configured: BTreeSet<StrategyType> = settings.strategies.iter().map(|s| s.kind).collect();
+    let known: BTreeSet<StrategyType> = desk.state().strategies.values().map(|s| s.kind).collect();
+    known.difference(&configured).for_each(|kind| desk.publish(Update::ClearType(*kind)));
 }
 
 /// Cancels orders that were in their paper latency, and those whose strategy or symbol is gone.

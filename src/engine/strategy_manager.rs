@@ -5,35 +5,30 @@
 
 use std::collections::BTreeMap;
 
+use super::admission::{check_age, check_supported};
 use super::desk::Desk;
 use super::effect::{AlertLevel, Effect, Update};
-use super::event::{Level, LevelCommand, LevelScope, ReplyToken, SignalMessage};
+use super::event::{ReplyToken, SignalMessage};
 use super::exchange_control::{ExchangeControl, is_sent_exit};
+use super::exposure::Opening;
 use super::order_manager::{OPEN_ORDERS_MAX, OrderDraft, order_id};
-use super::record::{LevelCause, Record, SignalRecord};
+use super::record::{Record, SignalRecord};
 use super::settings::{EngineSettings, StrategySettings};
 use super::signal_history::{Decided, HISTORY_MAX, fingerprint};
 use super::sizing::{Plan, PlanInput, plan};
-use crate::exchange::matching::taker_price;
+use crate::exchange::matching::{taker_price, within_limit};
 use crate::model::amount::{Quantity, Ratio};
 use crate::model::ids::{ClientOrderId, StrategyId};
 use crate::model::market::MarketKey;
 use crate::model::order::{Order, OrderReason, OrderType, Side};
-use crate::model::signal::{Action, Outcome, Reason, Refusal, Signal, SignalResult, Size};
+use crate::model::signal::{Action, Outcome, Reason, Refusal, Signal, SignalResult};
 use crate::model::time::Timestamp;
 use crate::risk::approve_reduction;
-
-/// How old a signal may be when it names no `max_age_s`, in milliseconds.
-pub const AGE_MS_MAX: i64 = 30_000;
-/// The same for `flat`.
-pub const AGE_FLAT_MS_MAX: i64 = 300_000;
-/// How far in the future a signal's time may lie, in milliseconds.
-pub const FUTURE_MS_MAX: i64 = 5_000;
 
 /// The strategies and the road of their signals.
 #[derive(Debug)]
 pub struct StrategyManager {
-    strategies: BTreeMap<StrategyId, StrategySettings>,
+    pub(super) strategies: BTreeMap<StrategyId, StrategySettings>,
     /// Whether records reach the disk.
     pub store_available: bool,
     /// Messages without a readable id, which get an alert instead of a result.
@@ -154,51 +149,6 @@ impl StrategyManager {
         desk.alert(AlertLevel::Warning, "signal_refused", strategy, text);
         desk.emit(Effect::Reply { token: message.token, result: None });
     }
-
-    /// Takes a level command: tightening at any age, loosening only fresh and with an id that was not used.
-    pub fn on_level(&mut self, desk: &mut Desk<'_>, exchanges: &mut ExchangeControl, command: &LevelCommand) {
-        let refused = match self.level_of(desk, command) {
-            Ok((scope, level)) => {
-                let id = command.id.clone();
-                exchanges.set_level(desk, scope, level, LevelCause::Command, id);
-                None
-            }
-            Err(refusal) => Some(refusal),
-        };
-        if let Some(refusal) = refused {
-            let strategy = match &command.scope {
-                Ok(LevelScope::Strategy(id)) => Some(*id),
-                _ => None,
-            };
-            let text = format!("{}: {}", refusal.reason.as_str(), refusal.detail);
-            desk.alert(AlertLevel::Warning, "level_refused", strategy, text);
-            // The sender sees the true state again, whatever its switch shows.
-            let known = strategy.and_then(|id| exchanges.account_of(id));
-            known.into_iter().for_each(|index| exchanges.touch(index));
-            let level = desk.state().level.level;
-            desk.publish(Update::Level(level));
-        }
-        desk.emit(Effect::Reply { token: command.token, result: None });
-    }
-
-    fn level_of(&self, desk: &Desk<'_>, command: &LevelCommand) -> Result<(LevelScope, Level), Refusal> {
-        let scope = command.scope.clone()?;
-        let level = command.level.clone()?;
-        let present = match scope {
-            LevelScope::Daemon => desk.state().level.level,
-            LevelScope::Strategy(id) if self.strategies.contains_key(&id) => {
-                desk.state().strategies[&id].level.level
-            }
-            LevelScope::Strategy(id) => {
-                let detail = format!("strategy: {:?} is not configured", id.as_str());
-                return Err(Refusal::new(Reason::UnknownStrategy, detail));
-            }
-        };
-        if level < present || level == Level::Run {
-            check_loosening(desk, command, self.store_available)?;
-        }
-        Ok((scope, level))
-    }
 }
 
 impl Decision {
@@ -209,65 +159,6 @@ impl Decision {
     fn done(outcome: Outcome) -> Decision {
         Decision { outcome, orders: Vec::new(), note: None }
     }
-}
-
-fn check_loosening(desk: &Desk<'_>, command: &LevelCommand, store_available: bool) -> Result<(), Refusal> {
-    let refuse = |reason, detail: String| Err(Refusal::new(reason, detail));
-    let (Some(time), Some(id)) = (command.time, &command.id) else {
-        let detail = "level: loosening needs JSON with level, id and time".into();
-        return refuse(Reason::Malformed, detail);
-    };
-    if !store_available {
-        return refuse(Reason::StoreUnavailable, "the store fails: levels can only be tightened".into());
-    }
-    if desk.state().level_commands.contains(id) {
-        return refuse(Reason::Duplicate, format!("id: {id} was used before"));
-    }
-    check_time(desk.at, time, AGE_MS_MAX)
-}
-
-fn check_supported(settings: &StrategySettings, signal: &Signal) -> Result<(), Refusal> {
-    let refuse = |reason, detail: String| Err(Refusal::new(reason, detail));
-    let size = signal.size.or(settings.default_size);
-    let sizes_risk = matches!(size, Some(Size::RiskPct(_)));
-    if signal.take_profit.is_some() {
-        return refuse(Reason::Unsupported, "take_profit: protective orders are not supported yet".into());
-    }
-    if signal.stop_loss.is_some() && !sizes_risk {
-        let detail = "stop_loss: protective orders are not supported yet, it only sizes risk_pct";
-        return refuse(Reason::Unsupported, detail.into());
-    }
-    if size.is_none() && signal.action != Action::Flat {
-        let detail = format!(
-            "quantity: missing, also notional, equity_pct and risk_pct, and {} has no default_size",
-            settings.id
-        );
-        return refuse(Reason::Malformed, detail);
-    }
-    Ok(())
-}
-
-fn check_age(at: Timestamp, signal: &Signal) -> Result<(), Refusal> {
-    let usual = if signal.action == Action::Flat { AGE_FLAT_MS_MAX } else { AGE_MS_MAX };
-    check_time(at, signal.time, signal.age_ms_max.unwrap_or(usual))
-}
-
-fn check_time(at: Timestamp, time: Timestamp, age_ms_max: i64) -> Result<(), Refusal> {
-    let age_ms = at.since_ms(time);
-    let seconds = |ms: i64| ms as f64 / 1000.0;
-    if age_ms > age_ms_max {
-        let (age, limit) = (seconds(age_ms), seconds(age_ms_max));
-        return Err(Refusal::new(
-            Reason::Stale,
-            format!("time: {time} is {age} s old, the limit is {limit} s"),
-        ));
-    }
-    if age_ms < -FUTURE_MS_MAX {
-        let ahead = seconds(-age_ms);
-        let detail = format!("time: {time} is {ahead} s in the future, the limit is 5 s");
-        return Err(Refusal::new(Reason::FromFuture, detail));
-    }
-    Ok(())
 }
 
 /// Plans an admitted signal, holds it against the limits, and sends its order.
@@ -414,13 +305,20 @@ fn send(
     } else {
         check_open_orders(desk, exchanges, admitted)?;
         let side = Side::of(quantity);
-        let slippage = settings.paper.slippage_bps;
-        let price = order_type.price().or_else(|| taker_price(side, &market.view(desk.at), slippage));
-        let Some(price) = price.or(market.reference()) else {
+        let taker = taker_price(side, &market.view(desk.at), settings.paper.slippage_bps);
+        let limit = order_type.price();
+        let Some(price) = limit.or(taker).or(market.reference()) else {
             return Err(Refusal::new(Reason::NoPrice, "the feed has not sent a price yet"));
         };
-        let flips = opened < quantity.abs();
-        exchanges.approve(desk, admitted.account, order, instrument.notional(price, opened), flips)?
+        // What fills at once is held at the mark from then on.
+        let at_once = taker.is_none_or(|taker| limit.is_none_or(|limit| within_limit(side, limit, taker)));
+        let mark = market.mark().filter(|mark| at_once && *mark > price).unwrap_or(price);
+        let opening = Opening {
+            notional: instrument.notional(price, opened),
+            exposure: instrument.notional(mark, opened),
+            flips: opened < quantity.abs(),
+        };
+        exchanges.approve(desk, admitted.account, order, opening)?
     };
     exchanges.submit(desk, admitted.account, approved);
     let outcome = if desk.state().orders.contains_key(&id) { Outcome::Accepted } else { Outcome::Filled };

@@ -6,7 +6,7 @@
 use rust_decimal::Decimal;
 
 /// An object that is being written.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Object {
     text: String,
 }

@@ -1,6 +1,7 @@
 //! How tradebus speaks: pure text to model and back. Mirrors `docs/MQTT.md` one to one.
 
 pub mod daemon;
+pub mod discovery;
 pub mod fields;
 pub mod json;
 pub mod level;

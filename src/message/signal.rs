@@ -1,7 +1,7 @@
 //! The native signal: JSON on `<base>/strategy/<id>/signal`.
 //!
-//! Nothing is guessed: an unknown field, two sizes, a price on a market order are refused by name. The id is read first,
-//! so that a refusal can be answered wherever there is one.
+//! Nothing is guessed: an unknown field, two sizes, a price on a market order are refused by name. The id is read
+//! first, so that a refusal can be answered wherever there is one.
 
 use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};

@@ -89,6 +89,10 @@ pub fn update(topics: &Topics, update: &Update) -> Vec<Message> {
         Update::ClearMarket(key) => {
             vec![Message::retained(topics.price(key.feed, key.symbol), String::new())]
         }
+        Update::ClearType(kind) => {
+            let topics = ["state", "kpi"].map(|what| topics.kind(*kind, what));
+            topics.map(|topic| Message::retained(topic, String::new())).into()
+        }
         Update::ClearStrategy { strategy, symbols, all } => {
             let positions = symbols.iter().map(|symbol| topics.position(*strategy, *symbol));
             let rest = ["state", "kpi"].iter().filter(|_| *all);

@@ -29,8 +29,8 @@ fn figures(k: &Kpis) -> Vec<(&'static str, Option<f64>)> {
     macro_rules! money { ($($name:ident)*) => { [$((stringify!($name), Some($name.to_f64()))),*] } }
     macro_rules! means { ($($name:ident)*) => { [$((stringify!($name), $name.map(Money::to_f64))),*] } }
     let mut all = Vec::new();
-    all.extend(ratios!(sharpe sortino volatility cagr calmar max_drawdown total_return recovery_factor win_rate));
-    all.extend(ratios!(win_rate_decided profit_factor payoff_ratio expectancy_r sqn exposure));
+    all.extend(ratios!(sharpe sortino volatility cagr calmar max_drawdown total_return recovery_factor));
+    all.extend(ratios!(win_rate win_rate_decided profit_factor payoff_ratio expectancy_r sqn exposure));
     all.extend(counts!(max_drawdown_duration_days trades wins losses breakeven observations));
     all.extend(money!(max_drawdown_abs gross_profit gross_loss net fees funding));
     all.extend(means!(avg_win avg_loss expectancy));
@@ -114,7 +114,10 @@ proptest! {
     }
 
     #[test]
-    fn merging_is_adding_all(cents in prop::collection::vec(-1_000_000_i64..1_000_000, 0..40), cut in 0_usize..40) {
+    fn merging_is_adding_all(
+        cents in prop::collection::vec(-1_000_000_i64..1_000_000, 0..40),
+        cut in 0_usize..40,
+    ) {
         let pnls: Vec<Money> = cents.iter().map(|&cents| Money::new(Decimal::new(cents, 2))).collect();
         let (first, second) = pnls.split_at(cut.min(pnls.len()));
         let mut merged = stats(first);

@@ -1,5 +1,7 @@
 //! One integration binary: each module is one edge of the system, or one kind of proof.
 
+#[path = "../support/chance.rs"]
+mod chance;
 #[path = "../support/rig.rs"]
 mod rig;
 #[path = "../support/scenario.rs"]
@@ -7,9 +9,16 @@ mod scenario;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod cli;
 mod config;
+mod daemon;
+mod discovery;
 mod feeds;
 mod kpi;
 mod mqtt_client;
+mod parity;
 mod poison;
+mod properties;
 mod scenarios;
+mod simulation;
+mod tidy;

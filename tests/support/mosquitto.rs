@@ -32,6 +32,8 @@ impl Mosquitto {
         let port = free_port();
         let path = |name: &str| folder.path().join(name).display().to_string();
         let mut text = format!("listener {port} 127.0.0.1\nset_tcp_nodelay true\nlog_dest none\n");
+        // The broker's own limit is not what is tested.
+        text.push_str("max_queued_messages 0\n");
         match setup.login {
             None => text.push_str("allow_anonymous true\n"),
             Some((user, password)) => {

@@ -327,7 +327,7 @@ fn kind_of(update: &Update) -> &'static str {
         Update::Kpi(_) => "kpi",
         Update::Level(_) => "level",
         Update::Result(_) => "result",
-        Update::ClearMarket(_) | Update::ClearStrategy { .. } => "clear",
+        Update::ClearMarket(_) | Update::ClearType(_) | Update::ClearStrategy { .. } => "clear",
     }
 }
 

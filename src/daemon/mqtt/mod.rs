@@ -2,7 +2,8 @@
 //!
 //! Invariants: every connection is a fresh client, so nothing of an old one is ever sent, and the outbox alone decides
 //! what is due (`session.rs` says why). Nothing here makes a producer wait. An inbound message is acknowledged to the
-//! broker only when the daemon says so, in the order of receipt; what is not acknowledged comes again after a reconnect.
+//! broker only when the daemon says so, in the order of receipt; what is not acknowledged comes again after a
+//! reconnect.
 //!
 //! Limits: 64 publishes in flight, 32 inbound messages without acknowledgement, packets of 256 KiB, 5 s to connect,
 //! reconnects after 1, 2, 4, ... 60 s. A full inbound channel stops the reading, which stops the broker.
@@ -11,6 +12,7 @@ mod acks;
 mod options;
 mod session;
 mod supervise;
+mod wire;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,8 +1,9 @@
 //! One connection, from the attempt to its loss.
 //!
-//! The crate's event loop is not safe to cancel, so a task of its own polls it and forwards what matters (`wire`). This
-//! side drains the outbox and never awaits the crate's request channel: every publish is tracked and at most
-//! [`IN_FLIGHT_MAX`] are outstanding, so the channel always has room. Outcomes are awaited in the order of sending.
+//! The crate's event loop is not safe to cancel, so a task of its own polls it and forwards what matters
+//! (`wire.rs`). This side drains the outbox and never awaits the crate's request channel: every publish is tracked
+//! and at most [`IN_FLIGHT_MAX`] are outstanding, so the channel always has room. Outcomes are awaited in the order
+//! of sending.
 //!
 //! The event loop is dropped with its connection and never reconnects: what it would send again is in the outbox too,
 //! and what it would drop (a lost session) is still there.
@@ -13,14 +14,15 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use rumqttc::{
-    AsyncClient, Event, EventLoop, Incoming, PubAckReason, Publish, PublishNoticeError, PublishOptions,
-    PublishProperties, PublishResult, QoS, SubAck, SubscribeNoticeError, SubscribeReasonCode,
+    AsyncClient, PubAckReason, Publish, PublishNoticeError, PublishOptions, PublishProperties, PublishResult,
+    QoS, SubAck, SubscribeNoticeError,
 };
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::options::{self, Fault, IN_FLIGHT_MAX};
+use super::wire::{WIRE_MAX, Wire, poll};
 use super::{Context, Inbound};
 use crate::daemon::outbox::{Outgoing, Qos, Ticket};
 
@@ -29,7 +31,6 @@ const REQUESTS_MAX: usize = 256;
 /// Inbound messages held here while the daemon's channel is full: more than the receive maximum, so that only a flood
 /// of QoS 0 stops the reading (and with it, in the end, the connection).
 const HELD_MAX: usize = 64;
-const WIRE_MAX: usize = 64;
 /// How often what the broker refused is offered again.
 const RETRY_REFUSED: Duration = Duration::from_secs(60);
 /// More than the header and properties of a publish.
@@ -41,13 +42,6 @@ pub(super) struct Ended {
     pub(super) was_connected: bool,
     /// `None`: the daemon asked for the end.
     pub(super) fault: Option<Fault>,
-}
-
-enum Wire {
-    Connected { session_present: bool, packet_bytes_max: usize },
-    Message(Publish),
-    Alive,
-    Lost(Fault),
 }
 
 enum Step<'a> {
@@ -80,6 +74,8 @@ struct Session<'a> {
     subscribing: Option<Pending<Result<SubAck, SubscribeNoticeError>>>,
     held: VecDeque<Inbound>,
     connected: bool,
+    /// Commands are subscribed (or refused), so we may say that we are here.
+    greeted: bool,
     packet_bytes_max: usize,
     /// The last sign of life, or when something began to be outstanding.
     heard: Instant,
@@ -108,6 +104,7 @@ pub(super) async fn run(context: &Context, reconnects: u64) -> Ended {
         subscribing: None,
         held: VecDeque::new(),
         connected: false,
+        greeted: false,
         packet_bytes_max: usize::MAX,
         heard: now,
         retry_at: now + RETRY_REFUSED,
@@ -116,29 +113,6 @@ pub(super) async fn run(context: &Context, reconnects: u64) -> Ended {
     let fault = session.drive(reconnects).await;
     context.status.send_modify(|status| status.connected = false);
     Ended { was_connected: session.connected, fault }
-}
-
-async fn poll(mut event_loop: EventLoop, wire: mpsc::Sender<Wire>) {
-    loop {
-        let message = match event_loop.poll().await {
-            Ok(Event::Incoming(Incoming::ConnAck(ack))) => {
-                // It has done its work at the connect; left in place it would copy everything in flight per packet.
-                event_loop.options.clear_session_store();
-                let limit = ack.properties.as_ref().and_then(|properties| properties.max_packet_size);
-                let packet_bytes_max =
-                    limit.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(usize::MAX);
-                Wire::Connected { session_present: ack.session_present, packet_bytes_max }
-            }
-            Ok(Event::Incoming(Incoming::Publish(publish))) => Wire::Message(publish),
-            Ok(Event::Incoming(_)) => Wire::Alive,
-            Ok(_) => continue,
-            Err(error) => Wire::Lost(Fault::from(&error)),
-        };
-        let lost = matches!(message, Wire::Lost(_));
-        if wire.send(message).await.is_err() || lost {
-            return;
-        }
-    }
 }
 
 impl<'a> Session<'a> {
@@ -154,7 +128,7 @@ impl<'a> Session<'a> {
             match self.step().await {
                 Step::Wire(Wire::Connected { session_present, packet_bytes_max }) => {
                     self.packet_bytes_max = packet_bytes_max;
-                    self.greet(session_present, reconnects);
+                    self.subscribe(session_present, reconnects);
                 }
                 Step::Wire(Wire::Message(publish)) => self.receive(&publish),
                 Step::Wire(Wire::Alive) | Step::Pump => {}
@@ -186,19 +160,23 @@ impl<'a> Session<'a> {
     async fn step(&mut self) -> Step<'a> {
         let (context, stopping) = (self.context, self.stopping);
         let silent_at = self.heard + Duration::from_secs(u64::from(context.config.keep_alive_s)) * 2;
+        let drain_by = stopping.map_or(silent_at, |(drain_by, _)| drain_by);
+        let waits = self.subscribing.is_some() || !self.outstanding.is_empty();
         let step = tokio::select! {
             biased;
             gone_by = stop_requested(&mut self.stop), if stopping.is_none() => Step::Stop(gone_by),
-            () = sleep_until(stopping.map_or(silent_at, |(drain_by, _)| drain_by)), if stopping.is_some() => Step::Drained,
+            () = sleep_until(drain_by), if stopping.is_some() => Step::Drained,
             wire = self.wire.recv(), if self.held.len() < HELD_MAX => {
                 Step::Wire(wire.unwrap_or_else(|| Wire::Lost(Fault::Other("the event loop ended".into()))))
             }
             result = outcome(&mut self.outstanding) => Step::Published(result),
-            result = subscription(&mut self.subscribing), if self.subscribing.is_some() => Step::Subscribed(result),
+            result = subscription(&mut self.subscribing), if self.subscribing.is_some() => {
+                Step::Subscribed(result)
+            }
             permit = context.inbound.reserve(), if !self.held.is_empty() => Step::Room(permit.ok()),
             () = context.acks.changed() => Step::Pump,
             () = context.outbox.added(), if self.connected => Step::Pump,
-            () = sleep_until(silent_at), if !self.outstanding.is_empty() => Step::Silent,
+            () = sleep_until(silent_at), if waits => Step::Silent,
             () = sleep_until(self.retry_at) => Step::RetryRefused,
         };
         if matches!(step, Step::Wire(_)) {
@@ -207,29 +185,36 @@ impl<'a> Session<'a> {
         step
     }
 
-    /// The rule of every connect: subscriptions, `online`, everything retained, everything unacknowledged.
-    fn greet(&mut self, session_present: bool, reconnects: u64) {
+    /// The rule of every connect: subscriptions first, then [`Session::greet`]. The crate sends a publish before a
+    /// subscription that was asked for earlier, and who hears `online` must be able to send a command.
+    fn subscribe(&mut self, session_present: bool, reconnects: u64) {
         self.connected = true;
+        self.heard = Instant::now();
         let config = &self.context.config;
         tracing::info!(host = config.host, port = config.port, session_present, "mqtt connected");
-        if !config.command_filters.is_empty() {
-            match self.client.try_subscribe_many_tracked(options::filters(config)) {
-                Ok(notice) => self.subscribing = Some(Box::pin(notice.wait_async())),
-                Err(error) => self.complain(format!("cannot subscribe: {error}")),
-            }
-        }
-        self.publish(
-            None,
-            &config.will_topic,
-            b"online".to_vec(),
-            PublishOptions::at_least_once().retained(),
-        );
-        self.context.outbox.with(|outbox| outbox.connection_started());
         self.context.status.send_modify(|status| {
-            status.connected = true;
             status.session_present = session_present;
             status.reconnects = reconnects;
         });
+        if config.command_filters.is_empty() {
+            return self.greet();
+        }
+        match self.client.try_subscribe_many_tracked(options::filters(config)) {
+            Ok(notice) => self.subscribing = Some(Box::pin(notice.wait_async())),
+            Err(error) => {
+                self.complain(format!("cannot subscribe: {error}"));
+                self.greet();
+            }
+        }
+    }
+
+    /// Makes `online`, everything retained and everything unacknowledged due.
+    fn greet(&mut self) {
+        self.greeted = true;
+        let topic = &self.context.config.will_topic;
+        self.publish(None, topic, b"online".to_vec(), PublishOptions::at_least_once().retained());
+        self.context.outbox.with(|outbox| outbox.connection_started());
+        self.context.status.send_modify(|status| status.connected = true);
     }
 
     fn pump(&mut self) {
@@ -238,7 +223,7 @@ impl<'a> Session<'a> {
                 tracing::warn!(%error, "an acknowledgement was not sent; the message will come again");
             }
         }
-        while self.connected && self.outstanding.len() < usize::from(IN_FLIGHT_MAX) {
+        while self.greeted && self.outstanding.len() < usize::from(IN_FLIGHT_MAX) {
             let Some(outgoing) = self.context.outbox.with(|outbox| outbox.take_next()) else { return };
             self.send(outgoing);
         }
@@ -316,13 +301,17 @@ impl<'a> Session<'a> {
 
     fn subscribed(&mut self, result: Result<SubAck, SubscribeNoticeError>) {
         self.subscribing = None;
-        let Ok(ack) = result else { return };
-        let config = &self.context.config;
-        for (filter, code) in config.command_filters.iter().zip(&ack.return_codes) {
-            if !matches!(code, SubscribeReasonCode::Success(_)) {
-                self.complain(format!("{filter}: the broker refuses the subscription: {code:?}"));
+        match result {
+            Ok(_) => {}
+            // The refused ones do not work; all else does.
+            Err(SubscribeNoticeError::V5SubAckFailure(codes)) => {
+                let filters = self.context.config.command_filters.join(", ");
+                self.complain(format!("the broker refuses subscriptions among {filters}: {codes:?}"));
             }
+            // Without an answer the connection is being lost.
+            Err(_) => return,
         }
+        self.greet();
     }
 
     fn receive(&mut self, publish: &Publish) {
@@ -358,7 +347,9 @@ impl<'a> Session<'a> {
             let step = tokio::select! {
                 biased;
                 () = sleep_until(gone_by) => return,
-                wire = self.wire.recv() => wire.is_some_and(|wire| !matches!(wire, Wire::Lost(_))).then_some(None),
+                wire = self.wire.recv() => {
+                    wire.is_some_and(|wire| !matches!(wire, Wire::Lost(_))).then_some(None)
+                }
                 result = outcome(&mut self.outstanding) => Some(Some(result)),
             };
             match step {

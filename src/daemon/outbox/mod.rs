@@ -1,9 +1,10 @@
 //! What waits for the broker.
 //!
 //! The outbox, not the MQTT client, is the truth about what the broker has acknowledged: a connection takes messages
-//! out with [`Outbox::take_next`], reports each with [`Outbox::acknowledged`] or [`Outbox::refused`], and a new connection
-//! starts with [`Outbox::connection_started`], which makes everything unacknowledged (and everything retained) due
-//! again. Messages may therefore arrive twice, and are never lost, except transient ones beyond their limit.
+//! out with [`Outbox::take_next`], reports each with [`Outbox::acknowledged`] or [`Outbox::refused`], and a new
+//! connection starts with [`Outbox::connection_started`], which makes everything unacknowledged (and everything
+//! retained) due again. Messages may therefore arrive twice, and are never lost, except transient ones beyond
+//! their limit.
 //!
 //! Limits: [`EVENTS_MAX`] events in memory (then they spill to the journal), [`RETAINED_MAX`] retained topics,
 //! [`TRANSIENT_MAX`] transient messages of each QoS (the oldest is dropped), [`PAYLOAD_BYTES_MAX`] per message.

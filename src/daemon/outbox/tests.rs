@@ -149,6 +149,14 @@ fn read_journal(journal: &[u64], from: u64, take: usize) -> (u64, Vec<JournalEve
     (from, read.into_iter().map(|s| (s, "t".to_owned(), vec![])).collect(), through)
 }
 
+/// A burst of events, with gaps between their sequences.
+fn grow(journal: &mut Vec<u64>, random: &mut Random) {
+    for _ in 0..random.below(12) {
+        let gap = 1 + random.below(3);
+        journal.push(journal.last().copied().unwrap_or(0) + gap);
+    }
+}
+
 /// Events are journalled in bursts, handed to the outbox late, acknowledged in any order and refilled from snapshots
 /// of the journal that may be stale, while connections come and go. In the end the broker has every event, every
 /// connection saw them in order, and `acknowledged_through` never passed one that the broker does not have.
@@ -164,12 +172,7 @@ fn simulate(seed: u64) {
     for step in 0..6_000 {
         let producing = step < 4_000;
         match random.below(10) {
-            0..=2 if producing => {
-                for _ in 0..random.below(12) {
-                    let gap = 1 + random.below(3);
-                    journal.push(journal.last().copied().unwrap_or(0) + gap);
-                }
-            }
+            0..=2 if producing => grow(&mut journal, &mut random),
             3 => {
                 while announced < journal.len() {
                     outbox.event(journal[announced], "t", vec![]);

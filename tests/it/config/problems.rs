@@ -97,6 +97,11 @@ fn problems_of_mqtt() {
             &["mqtt.broker: \"embedded\" is not in this build; use \"mqtt://localhost:1883\""],
         );
     }
+}
+
+#[test]
+fn problems_of_mqtt_topics_and_times() {
+    let mqtt = |line: &str, expected: &[&str]| check(&format!("[mqtt]\n{line}"), expected);
     mqtt("base_topic = \"a/#\"", &["mqtt.base_topic: \"a/#\" has a wildcard"]);
     mqtt("base_topic = \"\"", &["mqtt.base_topic: is empty; it must be a topic such as \"tradebus\""]);
     mqtt(

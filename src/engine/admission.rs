@@ -1,0 +1,59 @@
+//! What a signal is checked for on its own, before position, level and price are looked at.
+
+use super::settings::StrategySettings;
+use crate::model::signal::{Action, Reason, Refusal, Signal, Size};
+use crate::model::time::Timestamp;
+
+/// How old a signal may be when it names no `max_age_s`, in milliseconds.
+pub const AGE_MS_MAX: i64 = 30_000;
+/// The same for `flat`.
+pub const AGE_FLAT_MS_MAX: i64 = 300_000;
+/// How far in the future a signal's time may lie, in milliseconds.
+pub const FUTURE_MS_MAX: i64 = 5_000;
+
+/// Whether this version can do what the signal asks for.
+pub(super) fn check_supported(settings: &StrategySettings, signal: &Signal) -> Result<(), Refusal> {
+    let refuse = |reason, detail: String| Err(Refusal::new(reason, detail));
+    let size = signal.size.or(settings.default_size);
+    let sizes_risk = matches!(size, Some(Size::RiskPct(_)));
+    if signal.take_profit.is_some() {
+        return refuse(Reason::Unsupported, "take_profit: protective orders are not supported yet".into());
+    }
+    if signal.stop_loss.is_some() && !sizes_risk {
+        let detail = "stop_loss: protective orders are not supported yet, it only sizes risk_pct";
+        return refuse(Reason::Unsupported, detail.into());
+    }
+    if size.is_none() && signal.action != Action::Flat {
+        let detail = format!(
+            "quantity: missing, also notional, equity_pct and risk_pct, and {} has no default_size",
+            settings.id
+        );
+        return refuse(Reason::Malformed, detail);
+    }
+    Ok(())
+}
+
+/// Whether the signal is neither too old nor from the future.
+pub(super) fn check_age(at: Timestamp, signal: &Signal) -> Result<(), Refusal> {
+    let usual = if signal.action == Action::Flat { AGE_FLAT_MS_MAX } else { AGE_MS_MAX };
+    check_time(at, signal.time, signal.age_ms_max.unwrap_or(usual))
+}
+
+/// Whether a message of this time may still act.
+pub(super) fn check_time(at: Timestamp, time: Timestamp, age_ms_max: i64) -> Result<(), Refusal> {
+    let age_ms = at.since_ms(time);
+    let seconds = |ms: i64| ms as f64 / 1000.0;
+    if age_ms > age_ms_max {
+        let (age, limit) = (seconds(age_ms), seconds(age_ms_max));
+        return Err(Refusal::new(
+            Reason::Stale,
+            format!("time: {time} is {age} s old, the limit is {limit} s"),
+        ));
+    }
+    if age_ms < -FUTURE_MS_MAX {
+        let ahead = seconds(-age_ms);
+        let detail = format!("time: {time} is {ahead} s in the future, the limit is 5 s");
+        return Err(Refusal::new(Reason::FromFuture, detail));
+    }
+    Ok(())
+}
