@@ -10,10 +10,12 @@ pub mod commit;
 pub mod engine_loop;
 pub mod feed;
 pub mod health;
+pub mod indexer;
 pub mod mqtt;
 pub mod options;
 pub mod outbox;
 mod report;
+mod snapshots;
 mod wiring;
 
 use std::time::Duration;
@@ -29,6 +31,8 @@ use wiring::Running;
 const GOODBYE: Duration = Duration::from_secs(2);
 /// How long a stop waits for the disk, each of up to three times; only a disk that fails takes it.
 const LAST_WRITE: Duration = Duration::from_millis(900);
+/// How long a stop waits for the query store; what it has not taken over by then, the next start does.
+const LAST_INDEX: Duration = Duration::from_secs(1);
 
 /// Runs the daemon until SIGTERM or SIGINT.
 ///

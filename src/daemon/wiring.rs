@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::BufWriter;
 use std::net::SocketAddr;
 use std::thread::JoinHandle as ThreadHandle;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -13,10 +14,12 @@ use super::commit::{CommitContext, start as start_committer};
 use super::engine_loop::{EngineLoop, Inputs, Memory};
 use super::feed::{self, FeedSource, FeedStatus, FeedTask, RecordingClock, RecordingFeed, SyntheticFeed};
 use super::health::HealthReporter;
+use super::indexer::{self, IndexContext, IndexThread};
 use super::mqtt::{self, Bus, MqttError};
 use super::options::{RunError, RunOptions};
 use super::outbox::{Outbox, OutboxHandle};
-use super::{GOODBYE, LAST_WRITE};
+use super::snapshots::Snapshots;
+use super::{GOODBYE, LAST_INDEX, LAST_WRITE};
 use crate::backtest::event_log::{EventLogWriter, LogStart};
 use crate::backtest::source::RecordingSource;
 use crate::config::{self, Broker, Config, FeedClock, FeedConfig};
@@ -53,6 +56,7 @@ pub struct Running {
     pub store_id_new: StoreId,
     bus: Bus,
     commit_thread: ThreadHandle<()>,
+    index_thread: IndexThread,
     feeds_stop: watch::Sender<bool>,
     refiller: JoinHandle<()>,
     #[cfg(feature = "embedded-broker")]
@@ -94,6 +98,16 @@ impl Running {
         };
         let (committer, commit_thread) = start_committer(context)
             .map_err(|error| RunError::System { what: "committing thread", error })?;
+        let index_context = IndexContext {
+            config: config.store.clone(),
+            store_id: state.store_id,
+            commit: committer.figures.clone(),
+            outbox: outbox.clone(),
+            topics: topics.clone(),
+            clock: clock.clone(),
+        };
+        let (indexer, index_thread) = indexer::start(index_context)
+            .map_err(|error| RunError::System { what: "thread of the query store", error })?;
         let refiller = tokio::spawn(refill(outbox.clone(), committer.clone()));
         let (feeds_stop, feeds_stopped) = watch::channel(false);
         let (feeds_sender, feeds) = mpsc::unbounded_channel();
@@ -105,6 +119,7 @@ impl Running {
             outbox: outbox.clone(),
             topics: topics.clone(),
             retained_refused: 0,
+            indexer: indexer.clone(),
         };
         let started = info(&config.instance, clock.now(), &settings);
         outbox.retained(&topics.at("daemon/info"), started.into_bytes(), None);
@@ -118,6 +133,7 @@ impl Running {
             discovery_prefix: config.mqtt.discovery_prefix.clone(),
             health,
             log,
+            snapshots: Snapshots::new(indexer, config.store.equity_interval_s),
             memory: Memory::default(),
         };
         Ok(Running {
@@ -127,6 +143,7 @@ impl Running {
             store_id_new: new_store_id()?,
             bus,
             commit_thread,
+            index_thread,
             feeds_stop,
             refiller,
             #[cfg(feature = "embedded-broker")]
@@ -149,6 +166,7 @@ impl Running {
         }
         self.refiller.abort();
         let _ = self.refiller.await;
+        self.events.store_prices();
         drop(self.events);
         if !written {
             // The thread goes on trying until the process is gone. Nothing of what waits was acknowledged.
@@ -157,6 +175,7 @@ impl Running {
             // The thread has nothing left to do and ends with its last sender.
             tracing::error!("the committing thread failed");
         }
+        self.index_thread.stop(if written { LAST_INDEX } else { Duration::ZERO }).await;
         #[cfg(feature = "embedded-broker")]
         if let Some(broker) = self.broker.take() {
             broker.stop().await;
