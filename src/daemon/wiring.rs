@@ -10,11 +10,11 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use super::clock::Clock;
-use super::commit::{CommitContext, start as start_committer};
+use super::commit::{CommitContext, Committer, start as start_committer};
 use super::engine_loop::{EngineLoop, Inputs, Memory};
 use super::feed::{self, FeedSource, FeedStatus, FeedTask, RecordingClock, RecordingFeed, SyntheticFeed};
 use super::health::HealthReporter;
-use super::indexer::{self, IndexContext, IndexThread};
+use super::indexer::{self, IndexContext, IndexThread, Indexer};
 use super::mqtt::{self, Bus, MqttError};
 use super::options::{RunError, RunOptions};
 use super::outbox::{Outbox, OutboxHandle};
@@ -96,34 +96,23 @@ impl Running {
             topics: topics.clone(),
             events: store_sender,
         };
-        let (committer, commit_thread) = start_committer(context)
-            .map_err(|error| RunError::System { what: "committing thread", error })?;
-        let index_context = IndexContext {
-            config: config.store.clone(),
-            store_id: state.store_id,
-            commit: committer.figures.clone(),
-            outbox: outbox.clone(),
-            topics: topics.clone(),
-            clock: clock.clone(),
-        };
-        let (indexer, index_thread) = indexer::start(index_context)
-            .map_err(|error| RunError::System { what: "thread of the query store", error })?;
+        let (committer, commit_thread) = start_committer(context).map_err(system("committing thread"))?;
+        let (indexer, index_thread) = start_indexer(config, &state, &committer, &outbox, &topics, &clock)?;
         let refiller = tokio::spawn(refill(outbox.clone(), committer.clone()));
         let (feeds_stop, feeds_stopped) = watch::channel(false);
-        let (feeds_sender, feeds) = mpsc::unbounded_channel();
-        let (markets, statuses) = start_feeds(config, &clock, &feeds_stopped, &feeds_sender)?;
-        let health = HealthReporter {
-            feeds: statuses,
-            bus: bus.status(),
-            commit: committer.figures.clone(),
-            outbox: outbox.clone(),
-            topics: topics.clone(),
-            retained_refused: 0,
-            indexer: indexer.clone(),
-        };
-        let started = info(&config.instance, clock.now(), &settings);
-        outbox.retained(&topics.at("daemon/info"), started.into_bytes(), None);
+        let (markets, statuses, feeds) = start_feeds(config, &clock, &feeds_stopped)?;
+        let started = info(&config.instance, clock.now(), &settings).into_bytes();
+        outbox.retained(&topics.at("daemon/info"), started, None);
         let events = EngineLoop {
+            health: HealthReporter {
+                feeds: statuses,
+                bus: bus.status(),
+                commit: committer.figures.clone(),
+                outbox: outbox.clone(),
+                topics: topics.clone(),
+                retained_refused: 0,
+                indexer: indexer.clone(),
+            },
             engine: Engine::new(settings, state),
             clock,
             committer,
@@ -131,7 +120,6 @@ impl Running {
             bus: bus.clone(),
             topics,
             discovery_prefix: config.mqtt.discovery_prefix.clone(),
-            health,
             log,
             snapshots: Snapshots::new(indexer, config.store.equity_interval_s),
             memory: Memory::default(),
@@ -187,6 +175,29 @@ impl Running {
     async fn flush(&self) -> bool {
         tokio::time::timeout(LAST_WRITE, self.events.committer.flush()).await.is_ok()
     }
+}
+
+fn start_indexer(
+    config: &Config,
+    state: &State,
+    committer: &Committer,
+    outbox: &OutboxHandle,
+    topics: &Topics,
+    clock: &Clock,
+) -> Result<(Indexer, IndexThread), RunError> {
+    let context = IndexContext {
+        config: config.store.clone(),
+        store_id: state.store_id,
+        commit: committer.figures.clone(),
+        outbox: outbox.clone(),
+        topics: topics.clone(),
+        clock: clock.clone(),
+    };
+    indexer::start(context).map_err(system("thread of the query store"))
+}
+
+fn system(what: &'static str) -> impl FnOnce(std::io::Error) -> RunError {
+    move |error| RunError::System { what, error }
 }
 
 fn open_store(config: &Config) -> Result<(Ledger, State), RunError> {
@@ -287,15 +298,16 @@ async fn refill(outbox: OutboxHandle, committer: super::commit::Committer) {
     }
 }
 
-type Feeds = (mpsc::Receiver<MarketEvent>, Vec<(crate::model::ids::FeedId, watch::Receiver<FeedStatus>)>);
+/// Prices, the feeds' states, and positions of those whose state changed.
+type Feeds = (
+    mpsc::Receiver<MarketEvent>,
+    Vec<(crate::model::ids::FeedId, watch::Receiver<FeedStatus>)>,
+    mpsc::UnboundedReceiver<usize>,
+);
 
-fn start_feeds(
-    config: &Config,
-    clock: &Clock,
-    stop: &watch::Receiver<bool>,
-    changes: &mpsc::UnboundedSender<usize>,
-) -> Result<Feeds, RunError> {
+fn start_feeds(config: &Config, clock: &Clock, stop: &watch::Receiver<bool>) -> Result<Feeds, RunError> {
     let (sender, markets) = mpsc::channel(MARKETS_MAX);
+    let (changes, changed) = mpsc::unbounded_channel();
     let mut statuses = Vec::new();
     for (index, feed) in config.feeds.iter().enumerate() {
         let task = FeedTask { id: feed.id, clock: clock.clone(), source: source_of(config, feed)? };
@@ -304,7 +316,7 @@ fn start_feeds(
         tokio::spawn(tell_changes(index, status.clone(), changes.clone()));
         statuses.push((feed.id, status));
     }
-    Ok((markets, statuses))
+    Ok((markets, statuses, changed))
 }
 
 async fn tell_changes(

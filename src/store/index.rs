@@ -125,7 +125,7 @@ impl Index {
         Ok(())
     }
 
-    /// Adds equity for charts. A scope that no record has named yet is left out, so that numbers come from records only.
+    /// Adds equity for charts. A scope that no record has named yet is left out: numbers come from records only.
     pub fn chart(&mut self, time: Timestamp, equity: &[(Scope, Money)]) {
         let known = equity.iter().filter_map(|(scope, equity)| Some((self.names.number(*scope)?.0, *equity)));
         let value = EquityRow { time, equity: known.collect() };

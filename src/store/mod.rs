@@ -16,6 +16,8 @@
 pub mod checkpoint;
 pub mod error;
 mod file;
+#[cfg(test)]
+mod fixture;
 pub mod index;
 pub mod journal;
 pub mod ledger;

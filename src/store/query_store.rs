@@ -1,8 +1,8 @@
 //! The query store of one journal: opened, verified, kept up with the journal, and made anew when it is no good.
 //!
 //! It lives in `query/<engine>` below the store. What does not open, panics, is of another version or another journal,
-//! or has not the rows that it should is moved to `query.damaged-<sequence>` (only the newest is kept) and made from the
-//! journal again. Lost with it are only equity samples for charts and last prices, which no journal has.
+//! or has not the rows that it should is moved to `query.damaged-<sequence>` (only the newest is kept) and made from
+//! the journal again. Lost with it are only equity samples for charts and last prices, which no journal has.
 //!
 //! Nothing here is waited for by trading. Memory: one frame of the journal and one batch.
 

@@ -5,11 +5,12 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
+use super::fixture::records;
 use super::index::Index;
 use super::ledger::Ledger;
 use super::query::{self, Filter, QueryError};
 use super::query_store::{FollowError, JournalEnd, Opened, Queries, QueryStore, dir};
-use super::query_tests::{dump, index_all, records};
+use super::query_tests::{dump, index_all};
 use super::row::{ROW_VERSION, Table};
 use super::storage::{AnyStorage, Batch, Direction, EngineKind, Entry, Storage, StorageError};
 use super::storage_tests::engines;

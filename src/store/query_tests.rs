@@ -2,149 +2,17 @@
 
 use std::path::Path;
 
+use super::fixture::{money, price, records};
 use super::index::{Index, Meta, read_meta, read_prices};
 use super::query::{self, Filter, LIMIT_MAX, Page, QueryError};
 use super::row::{LastPrice, Row, Table};
 use super::storage::{AnyStorage, Batch, Direction, Entry, Storage, StorageError};
 use super::storage_tests::engines;
-use crate::engine::record::{Record, SampleRecord, Scope, ScopeSample, SignalRecord, StrategyRecord};
-use crate::model::amount::{Money, Price, Quantity};
-use crate::model::ids::{
-    ClientOrderId, FeedId, SignalId, StoreId, StrategyId, StrategyType, Symbol, VenueId,
-};
+use crate::engine::record::{Record, Scope};
+use crate::model::ids::{FeedId, StoreId, StrategyId, StrategyType, Symbol};
 use crate::model::market::MarketKey;
-use crate::model::order::{Order, OrderStatus, OrderType, Side};
-use crate::model::report::{Fill, FillEvent, Liquidity, Trade};
-use crate::model::signal::{Outcome, SignalResult};
+use crate::model::report::Trade;
 use crate::model::time::Timestamp;
-
-pub(super) const STRATEGIES: [(&str, &str); 3] =
-    [("s1", "external"), ("s2", "tradingview"), ("s3", "external")];
-const SYMBOLS: [&str; 2] = ["BTC-USDT", "ETH-USDT"];
-
-fn money(value: i64) -> Money {
-    Money::new(value.into())
-}
-
-fn quantity(value: i64) -> Quantity {
-    Quantity::new(value.into())
-}
-
-fn price(value: i64) -> Price {
-    Price::new(value.into())
-}
-
-/// A journal: the store, three strategies, then round trips of signal, order (twice), fill, sample and trade.
-pub(super) fn records(round_trips: u32) -> Vec<Record> {
-    let at = |n: u32| Timestamp::from_ms(1_700_000_000_000 + i64::from(n) * 1_000);
-    let venue = VenueId::new("paper").unwrap();
-    let mut records = vec![Record::Store { id: StoreId::new(&"ab".repeat(16)).unwrap(), time: at(0) }];
-    for (id, kind) in STRATEGIES {
-        records.push(Record::Strategy(StrategyRecord {
-            id: StrategyId::new(id).unwrap(),
-            kind: StrategyType::new(kind).unwrap(),
-            venue,
-            symbols: SYMBOLS.map(|symbol| Symbol::new(symbol).unwrap()).to_vec(),
-            balance: money(10_000),
-            time: at(0),
-        }));
-    }
-    for n in 1..=round_trips {
-        let strategy = StrategyId::new(STRATEGIES[n as usize % 3].0).unwrap();
-        let symbol = Symbol::new(SYMBOLS[n as usize % 2]).unwrap();
-        let digits: String = format!("{n:08}").bytes().map(|b| char::from(b - b'0' + b'a')).collect();
-        let order_id = ClientOrderId::new(&digits).unwrap();
-        let signal_id = SignalId::new(&format!("signal {n}")).unwrap();
-        let mut order = Order {
-            order_id,
-            strategy,
-            symbol,
-            venue,
-            signal_id: Some(signal_id.clone()),
-            side: Side::Buy,
-            order_type: OrderType::Market,
-            quantity: quantity(1),
-            filled_quantity: quantity(0),
-            filled_notional: money(0),
-            reduce_only: false,
-            status: OrderStatus::Submitting,
-            reason: None,
-            created: at(n),
-            time: at(n),
-        };
-        records.push(Record::Order(order.clone()));
-        records.push(Record::Fill(Fill {
-            strategy,
-            symbol,
-            venue,
-            event_type: FillEvent::Close,
-            side: Side::Buy,
-            quantity: quantity(1),
-            price: price(100),
-            fee: money(1),
-            liquidity: Liquidity::Taker,
-            realized_pnl: money(5),
-            position_quantity: quantity(0),
-            order_id,
-            signal_id: Some(signal_id.clone()),
-            number: 1,
-            time: at(n),
-        }));
-        records.push(Record::Trade(Trade {
-            id: order_id.to_string(),
-            strategy,
-            symbol,
-            venue,
-            side: Side::Buy,
-            open_time: at(n - 1),
-            close_time: at(n),
-            open_price: price(95),
-            close_price: price(100),
-            quantity: quantity(1),
-            pnl: money(i64::from(n)),
-            fees: money(1),
-            funding: money(0),
-        }));
-        // Every fourth order stays open.
-        if n % 4 != 0 {
-            order.status = OrderStatus::Filled;
-            order.filled_quantity = quantity(1);
-            order.filled_notional = money(100);
-            records.push(Record::Order(order));
-        }
-        records.push(Record::Sample(SampleRecord {
-            time: at(n),
-            day: None,
-            scopes: [Scope::Strategy(strategy), Scope::Portfolio]
-                .map(|scope| ScopeSample {
-                    scope,
-                    equity: money(10_000 + i64::from(n)),
-                    peak: money(20_000),
-                    day_start: money(10_000),
-                })
-                .to_vec(),
-            marks: Vec::new(),
-        }));
-        records.push(Record::Signal(SignalRecord {
-            strategy,
-            id: signal_id.clone(),
-            fingerprint: [0; 16],
-            symbol,
-            signal_time: at(n),
-            target_applied: false,
-            result: SignalResult {
-                strategy: strategy.to_string(),
-                id: Some(signal_id),
-                outcome: if n % 5 == 0 { Outcome::Unchanged } else { Outcome::Filled },
-                note: None,
-                orders: vec![order_id],
-                repeated: false,
-                time: at(n),
-            },
-        }));
-    }
-    records
-}
 
 /// Takes records over in batches of `batch` records.
 pub(super) fn index_all(storage: &AnyStorage, records: &[Record], batch: usize) -> Index {

@@ -2,8 +2,8 @@
 //!
 //! Every key is `table u8 | owner u16 | time u64 | tail`, big endian, so that one owner's rows of a table are a range
 //! in the order of time. The owner is the strategy's number in the table of names; 0 where a row is about several. The
-//! tail is the record's sequence, or the order's id, whose row is replaced as the order goes on. Every value is a version
-//! byte, a crc32 over key and content (not every engine checks what it reads), and the content in postcard.
+//! tail is the record's sequence, or the order's id, whose row is replaced as the order goes on. Every value is a
+//! version byte, a crc32 over key and content (not every engine checks what it reads), and the content in postcard.
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
