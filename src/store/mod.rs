@@ -13,6 +13,7 @@
 //! Damage and newer formats are refused and never overwritten. Linux and other Unix systems only: file modes,
 //! positioned writes and the sync of a directory are used.
 
+pub mod backup;
 pub mod checkpoint;
 pub mod error;
 mod file;
