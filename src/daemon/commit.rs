@@ -6,7 +6,7 @@
 //! retained topic it keeps only the newest value meanwhile, so that an outage costs memory only for records.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -48,6 +48,16 @@ pub struct Reply {
     pub response: Option<(String, Option<Vec<u8>>)>,
     /// The answer.
     pub payload: Option<String>,
+}
+
+impl Reply {
+    /// Answers and acknowledges.
+    pub fn release(self, outbox: &OutboxHandle, bus: &Bus) {
+        if let (Some((topic, correlation)), Some(payload)) = (self.response, self.payload) {
+            outbox.respond(&topic, payload.into_bytes(), correlation);
+        }
+        bus.ack(self.ack);
+    }
 }
 
 /// Something for the thread to do, in order.
@@ -99,6 +109,8 @@ pub struct CommitFigures {
     pub committed: AtomicU64,
     /// Woken after each group commit, never waited for.
     pub follower: OnceLock<std::thread::Thread>,
+    /// The thread took a job no more.
+    pub ended: AtomicBool,
 }
 
 /// The engine loop's hold on the thread.
@@ -114,8 +126,14 @@ impl Committer {
     pub fn give(&self, job: Job) {
         self.figures.waiting.fetch_add(1, Ordering::Relaxed);
         if self.jobs.send(job).is_err() {
+            self.figures.ended.store(true, Ordering::Relaxed);
             tracing::error!("the committing thread has ended, a job is lost");
         }
+    }
+
+    /// Whether the thread is gone, so that nothing reaches the disk any more.
+    pub fn has_ended(&self) -> bool {
+        self.figures.ended.load(Ordering::Relaxed)
     }
 
     /// Waits until everything given before is on disk and released.
@@ -233,9 +251,10 @@ impl Thread {
         let mut pause = RETRY_FIRST;
         let mut failing = false;
         let mut written = 0;
+        let mut limit = GROUP_RECORDS_MAX;
         let mut later = Vec::new();
         while written < self.group.records.len() {
-            let end = self.group.records.len().min(written + GROUP_RECORDS_MAX);
+            let end = self.group.records.len().min(written + limit);
             let first = self.context.ledger.last_sequence() + 1;
             match self.context.ledger.append(first, &self.group.records[written..end]) {
                 Ok(()) => {
@@ -248,6 +267,7 @@ impl Thread {
                         follower.unpark();
                     }
                 }
+                Err(JournalError::TooLarge { .. }) if end - written > 1 => limit = (end - written) / 2,
                 Err(error) => {
                     if !failing {
                         failing = true;
@@ -306,12 +326,7 @@ impl Thread {
                     }
                 }
                 Released::Message(message) => send(outbox, message),
-                Released::Reply(reply) => {
-                    if let (Some((topic, correlation)), Some(payload)) = (reply.response, reply.payload) {
-                        outbox.respond(&topic, payload.into_bytes(), correlation);
-                    }
-                    self.context.bus.ack(reply.ack);
-                }
+                Released::Reply(reply) => reply.release(outbox, &self.context.bus),
             }
         }
         for (topic, (payload, expiry_s)) in group.retained {

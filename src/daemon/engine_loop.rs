@@ -31,7 +31,7 @@ use crate::message::topic::{Inbound as Topic, Topics};
 use crate::message::{level, signal, view};
 use crate::model::ids::{SignalId, StoreId, StrategyId};
 use crate::model::market::MarketEvent;
-use crate::model::signal::Reason;
+use crate::model::signal::SignalResult;
 use crate::store::record::encode_state;
 
 /// Batches that may wait for the disk before the bus has to wait too.
@@ -93,6 +93,7 @@ pub struct Memory {
     effects: Vec<Effect>,
     checkpointed: u64,
     month: i64,
+    store_failing: bool,
 }
 
 struct Waiting {
@@ -119,6 +120,7 @@ impl EngineLoop {
                 biased;
                 _ = inputs.stop.wait_for(|stop| *stop) => break,
                 Some(event) = inputs.store.recv() => {
+                    self.memory.store_failing = event == StoreEvent::Failing;
                     self.handle(Event::Store { available: event == StoreEvent::Working }).await?;
                 }
                 Some(inbound) = inputs.inbound.recv(), if room => {
@@ -133,6 +135,10 @@ impl EngineLoop {
                 _ = health.tick() => {
                     self.health.publish(self.engine.state(), self.clock.now());
                     self.store_prices();
+                    if self.memory.store_failing {
+                        // The alert comes again until the store works.
+                        self.handle(Event::Store { available: false }).await?;
+                    }
                 }
                 _ = charts.tick() => self.snapshots.store_chart(self.clock.now()),
                 Some(feed) = inputs.feeds.recv() => self.health.publish_feed(feed, self.clock.now()),
@@ -194,6 +200,9 @@ impl EngineLoop {
             return Err(RunError::Internal(text_of(panic.as_ref())));
         }
         self.dispatch();
+        if self.committer.has_ended() {
+            return Err(RunError::Internal("the committing thread has ended".into()));
+        }
         if self.engine.state().sequence - self.memory.checkpointed >= CHECKPOINT_RECORDS {
             self.checkpoint();
         }
@@ -213,7 +222,7 @@ impl EngineLoop {
                 Effect::Persist(record) => items.push(Item::Record(Box::new(record))),
                 Effect::Publish(update) => {
                     self.snapshots.observe(&update);
-                    let waits = update.waits() && !is_store_unavailable(&update);
+                    let waits = update.waits() && !is_free(&update);
                     for message in view::update(&self.topics, &update) {
                         if waits {
                             items.push(Item::Message(message));
@@ -225,7 +234,12 @@ impl EngineLoop {
                 Effect::Reply { token, result } => {
                     if let Some(Waiting { ack, response }) = self.memory.waiting.remove(&token) {
                         let payload = result.as_ref().map(view::signal_result);
-                        items.push(Item::Reply(Reply { ack, response, payload }));
+                        let reply = Reply { ack, response, payload };
+                        if result.as_ref().is_some_and(protects_nothing) {
+                            reply.release(&self.outbox, &self.bus);
+                        } else {
+                            items.push(Item::Reply(reply));
+                        }
                     }
                 }
             }
@@ -285,9 +299,14 @@ fn ticking(interval: Duration) -> tokio::time::Interval {
     ticks
 }
 
-fn is_store_unavailable(update: &Update) -> bool {
-    let Update::Result(result) = update else { return false };
-    result.outcome.refusal().is_some_and(|refusal| refusal.reason == Reason::StoreUnavailable)
+/// Whether an update is a result that protects nothing.
+fn is_free(update: &Update) -> bool {
+    matches!(update, Update::Result(result) if protects_nothing(result))
+}
+
+/// A refusal that is not stored needs no disk; waiting for a failing one, it would keep exits at the broker.
+fn protects_nothing(result: &SignalResult) -> bool {
+    result.outcome.refusal().is_some_and(|refusal| refusal.reason.frees_id())
 }
 
 /// The signal that is to blame if the engine fails on this event.

@@ -38,6 +38,8 @@ use crate::venue::synthetic::SyntheticSymbol;
 const MARKETS_MAX: usize = 1_024;
 /// Messages from the bus that wait for the engine; then the broker waits.
 const INBOUND_MAX: usize = 64;
+/// How long a refill waits after one that brought nothing.
+const REFILL_PAUSE: std::time::Duration = std::time::Duration::from_secs(5);
 /// Seconds of silence until a ping.
 const KEEP_ALIVE_S: u16 = 15;
 
@@ -295,6 +297,10 @@ async fn refill(outbox: OutboxHandle, committer: super::commit::Committer) {
         let wanted = outbox.wait_refill().await;
         committer.give(super::commit::Job::Refill { from: wanted.from, limit: wanted.limit });
         committer.flush().await;
+        if outbox.with(|outbox| outbox.refill_wanted()).is_some_and(|next| next.from == wanted.from) {
+            // The journal could not be read; asking again at once would not help.
+            tokio::time::sleep(REFILL_PAUSE).await;
+        }
     }
 }
 

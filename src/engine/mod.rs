@@ -36,10 +36,13 @@ use settings::EngineSettings;
 use state::State;
 use strategy_manager::StrategyManager;
 
-use crate::model::time::Timestamp;
+use crate::model::time::{DAY_MS, Timestamp};
 
 /// A store that fails this long reduces the daemon, in milliseconds.
 pub const STORE_OUTAGE_MS_MAX: i64 = 300_000;
+/// A timer that is overdue by more than this fires when the present day began: a box without a clock battery jumps by
+/// years, and a publication for each missed day would hold it up for minutes.
+const ABSENCE_MS: i64 = 31 * DAY_MS;
 /// The most timers that fire within one event: years of missed days, or a burst of paper orders.
 const TIMERS_MAX: usize = 20_000;
 
@@ -149,6 +152,8 @@ impl Engine {
     fn fire_timers(&mut self, at: Timestamp, effects: &mut Vec<Effect>) {
         for _ in 0..TIMERS_MAX {
             let Some(due) = self.wakeup.filter(|due| *due <= at) else { return };
+            let late = at.since_ms(due) > ABSENCE_MS;
+            let due = if late { Timestamp::day_start(at.day()) } else { due };
             self.now = due.max(self.now);
             self.fire(self.now, effects);
         }

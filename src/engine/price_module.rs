@@ -92,9 +92,11 @@ impl Market {
         self.settings.price_stale_after_ms
     }
 
-    /// What an exchange may see now. Quotes that are older than a price may be are left out.
+    /// What an exchange may see now. Quotes that are older than a price may be are left out, unless there is nothing
+    /// else: a feed of quotes may confirm them by heartbeats.
     pub fn view(&self, at: Timestamp) -> MarketView<'_> {
-        let quoted = at.since_ms(self.quoted_at) <= self.settings.price_stale_after_ms;
+        let quote_age_ms = at.since_ms(self.quoted_at);
+        let quoted = quote_age_ms <= self.settings.price_stale_after_ms || self.last.is_none();
         MarketView {
             instrument: &self.settings.instrument,
             last: self.last,

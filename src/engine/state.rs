@@ -67,7 +67,7 @@ impl LevelState {
     /// The level that counts at `at`.
     pub fn effective(self, at: Timestamp) -> Level {
         match self.loss_day {
-            Some(day) if day >= at.day() => self.level.max(Level::Reduce),
+            Some(day) if day == at.day() => self.level.max(Level::Reduce),
             _ => self.level,
         }
     }

@@ -284,6 +284,11 @@ fn send(
     let instrument = market.view(desk.at).instrument;
     let order_type = match signal.order_type {
         OrderType::Market => OrderType::Market,
+        OrderType::Limit { price } if instrument.is_below_tick(price) => {
+            let detail =
+                format!("price: {price} is below the tick {} of {}", instrument.tick_size(), signal.symbol);
+            return Err(Refusal::new(Reason::Malformed, detail));
+        }
         OrderType::Limit { price } => {
             OrderType::Limit { price: instrument.round_limit(price, Side::of(quantity)) }
         }
@@ -300,10 +305,13 @@ fn send(
         reduce_only: opened.is_zero(),
     };
     let order = draft.order(id, desk.at);
+    if !opened.is_zero() || order_type.price().is_some() {
+        check_open_orders(desk, exchanges, admitted)?;
+    }
+    let flips = !opened.is_zero() && opened < quantity.abs();
     let approved = if opened.is_zero() {
         approve_reduction(order)
     } else {
-        check_open_orders(desk, exchanges, admitted)?;
         let side = Side::of(quantity);
         let taker = taker_price(side, &market.view(desk.at), settings.paper.slippage_bps);
         let limit = order_type.price();
@@ -313,10 +321,13 @@ fn send(
         // What fills at once is held at the mark from then on.
         let at_once = taker.is_none_or(|taker| limit.is_none_or(|limit| within_limit(side, limit, taker)));
         let mark = market.mark().filter(|mark| at_once && *mark > price).unwrap_or(price);
+        // A flip that rests or is on its way may find its position gone, and then all of it opens.
+        let certain = at_once && settings.paper.latency_ms == 0 && !market.view(desk.at).from_candle;
+        let opened = if certain { opened } else { quantity.abs() };
         let opening = Opening {
             notional: instrument.notional(price, opened),
             exposure: instrument.notional(mark, opened),
-            flips: opened < quantity.abs(),
+            flips,
         };
         exchanges.approve(desk, admitted.account, order, opening)?
     };

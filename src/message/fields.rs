@@ -45,6 +45,11 @@ impl Fields {
         }
     }
 
+    /// Every field, in their order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
+        self.0.iter().map(|(key, value)| (key.as_str(), value))
+    }
+
     /// The value of a field that is there and not `null`.
     pub fn get(&self, key: &str) -> Option<&Value> {
         let found = self.0.iter().find(|(name, _)| name == key).map(|(_, value)| value);

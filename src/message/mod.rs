@@ -7,4 +7,5 @@ pub mod json;
 pub mod level;
 pub mod signal;
 pub mod topic;
+pub mod tradingview;
 pub mod view;

@@ -103,6 +103,11 @@ impl Instrument {
         self.round_price_against(price, side.opposite())
     }
 
+    /// Whether a limit is so low that it could only be rounded up to the first tick.
+    pub fn is_below_tick(&self, price: Price) -> bool {
+        price < self.tick_size
+    }
+
     /// The price rounded to a tick on the side that is worse for the taker: up for a buy, down for a sell.
     pub fn round_price_against(&self, price: Price, side: Side) -> Price {
         let tick = self.tick_size.value();

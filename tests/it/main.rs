@@ -9,9 +9,11 @@ mod scenario;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod absence;
 mod cli;
 mod config;
 mod daemon;
+mod deploy;
 mod discovery;
 mod feeds;
 mod kpi;
@@ -22,3 +24,4 @@ mod properties;
 mod scenarios;
 mod simulation;
 mod tidy;
+mod tradingview;

@@ -35,7 +35,7 @@ macro_rules! scenarios {
 scenarios! {
     positions reduce_only targets duplicates reasons age limit_orders latency candles slippage
     levels flatten exits_pass margin liquidation limits daily_loss daily_loss_fees drawdown prices
-    stale throttle day_roll kpis configuration restart ticks store
+    stale throttle day_roll kpis configuration restart ticks store resting_flips resting_exits
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Which inbound messages of the current connection were dealt with.
 //!
 //! Invariant: acknowledgements leave in the order of receipt, as the protocol demands, whatever the order in which the
-//! daemon finishes. The receive maximum of the connection limits the queue to 32.
+//! daemon finishes. The receive maximum of the connection limits the queue to 256.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};

@@ -5,7 +5,7 @@
 //! broker only when the daemon says so, in the order of receipt; what is not acknowledged comes again after a
 //! reconnect.
 //!
-//! Limits: 64 publishes in flight, 32 inbound messages without acknowledgement, packets of 256 KiB, 5 s to connect,
+//! Limits: 64 publishes in flight, 256 inbound messages without acknowledgement, packets of 256 KiB, 5 s to connect,
 //! reconnects after 1, 2, 4, ... 60 s. A full inbound channel stops the reading, which stops the broker.
 
 mod acks;

@@ -16,7 +16,7 @@ use super::{MqttConfig, MqttError};
 /// Publishes without acknowledgement; the crate's default would allocate 16 MB.
 pub(super) const IN_FLIGHT_MAX: u16 = 64;
 /// Inbound messages without acknowledgement.
-pub(super) const RECEIVE_MAX: u16 = 32;
+pub(super) const RECEIVE_MAX: u16 = 256;
 const PACKET_BYTES_MAX: u32 = 256 * 1024;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A restart within it does not show as `offline`.

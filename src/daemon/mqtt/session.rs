@@ -27,10 +27,10 @@ use super::{Context, Inbound};
 use crate::daemon::outbox::{Outgoing, Qos, Ticket};
 
 /// Room for everything in flight, `online`, `offline`, the subscription and all acknowledgements.
-const REQUESTS_MAX: usize = 256;
+const REQUESTS_MAX: usize = 512;
 /// Inbound messages held here while the daemon's channel is full: more than the receive maximum, so that only a flood
 /// of QoS 0 stops the reading (and with it, in the end, the connection).
-const HELD_MAX: usize = 64;
+const HELD_MAX: usize = 300;
 /// How often what the broker refused is offered again.
 const RETRY_REFUSED: Duration = Duration::from_secs(60);
 /// More than the header and properties of a publish.

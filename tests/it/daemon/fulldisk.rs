@@ -78,11 +78,17 @@ async fn a_full_disk_stops_entries_only() {
     assert_eq!(refused["reason"], "store_unavailable", "{refused}");
     bus.until("an alert", |heard| heard.alerts.iter().any(|alert| alert["code"] == "store_unavailable"))
         .await;
+    // Refused entries are answered at once; acknowledgements stay in order, so the broker's window is the limit.
+    for number in 0..10 {
+        let payload = signal(&format!("refused-{number}"), now_ms(), LONG);
+        bus.publish(&topic("alpha"), payload.as_bytes(), false).await;
+    }
     // The exit is executed at once; its result waits for the disk.
     bus.publish(&topic("alpha"), signal("exit", now_ms(), FLAT).as_bytes(), false).await;
     let prices = bus.heard.prices;
     bus.until("prices", |heard| heard.prices > prices + 5).await;
     assert!(bus.heard.results_of("alpha", "exit").is_empty(), "told before it is on disk");
+    bus.until("10 refusals", |heard| !heard.results_of("alpha", "refused-9").is_empty()).await;
 
     disk.free();
     bus.until("the exit", |heard| !heard.results_of("alpha", "exit").is_empty()).await;
