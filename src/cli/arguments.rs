@@ -8,6 +8,7 @@ use rust_decimal::Decimal;
 use super::exit::{Exit, Failure};
 use crate::model::amount::parse_decimal;
 use crate::model::ids::{SignalId, StrategyId, StrategyType, Symbol};
+use crate::model::time::Timestamp;
 
 /// Heading of the options that most commands have.
 const COMMON: &str = "Common options";
@@ -49,6 +50,12 @@ pub enum Command {
     CheckConfig(Set),
     /// Checks a store that no daemon uses
     Verify(VerifyArguments),
+    /// Writes trades, orders, fills, signals or equity of a store that no daemon uses
+    Export(ExportArguments),
+    /// Copies a store, also while a daemon uses it, and verifies the copy
+    Backup(BackupArguments),
+    /// Puts a copy into a new folder, as a whole or up to a point in time
+    Restore(RestoreArguments),
     /// Shows a running daemon, its feeds and its strategies
     Status(BusArguments),
     /// Shows the open positions
@@ -99,6 +106,60 @@ pub struct VerifyArguments {
     /// Folder of the store, instead of the configured one
     #[arg(long, value_name = "DIR")]
     pub store: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct ExportArguments {
+    /// What to write; equity as it was journalled, without the samples for charts
+    #[arg(value_parser = ["trades", "orders", "fills", "signals", "equity"])]
+    pub table: String,
+    /// Only those of this strategy
+    #[arg(long, value_name = "ID", value_parser = StrategyId::new)]
+    pub strategy: Option<StrategyId>,
+    /// Only those of this pair
+    #[arg(long, value_parser = Symbol::new)]
+    pub symbol: Option<Symbol>,
+    /// At this time or later; trades count when they close, orders when they are made
+    #[arg(long, value_name = "TIME", value_parser = Timestamp::parse_rfc3339)]
+    pub from: Option<Timestamp>,
+    /// Before this time
+    #[arg(long, value_name = "TIME", value_parser = Timestamp::parse_rfc3339)]
+    pub to: Option<Timestamp>,
+    /// Form of a row
+    #[arg(long, default_value = "csv", value_parser = ["csv", "jsonl"])]
+    pub format: String,
+    /// File, instead of standard output
+    #[arg(long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Folder of the store, instead of the configured one
+    #[arg(long, value_name = "DIR")]
+    pub store: Option<PathBuf>,
+    #[command(flatten)]
+    pub set: Set,
+}
+
+#[derive(Debug, Args)]
+pub struct BackupArguments {
+    /// New folder for the copy
+    #[arg(value_name = "DIR")]
+    pub target: PathBuf,
+    /// Folder of the store, instead of the configured one
+    #[arg(long, value_name = "DIR")]
+    pub store: Option<PathBuf>,
+    #[command(flatten)]
+    pub set: Set,
+}
+
+#[derive(Debug, Args)]
+pub struct RestoreArguments {
+    /// Folder of the copy
+    pub backup: PathBuf,
+    /// New folder for the store
+    #[arg(value_name = "DIR")]
+    pub target: PathBuf,
+    /// Leaves out what was recorded after this time, such as 2026-11-20T20:00:05Z
+    #[arg(long, value_name = "TIME", value_parser = Timestamp::parse_rfc3339)]
+    pub until: Option<Timestamp>,
 }
 
 /// Where the daemon is found.

@@ -6,15 +6,19 @@
 //! `status`, `positions`, `kpis` and `signal` speak MQTT to a daemon on any machine (`bus`) and touch no store.
 
 mod arguments;
+mod backup;
 mod bus;
 mod check;
 mod demo;
 mod exit;
+mod export;
+mod export_rows;
 mod kpis;
 mod logging;
 mod output;
 mod payload;
 mod positions;
+mod progress;
 mod run;
 mod settings;
 mod signal;
@@ -51,6 +55,9 @@ fn dispatch(arguments: &Arguments) -> Result<Exit, Failure> {
         Command::Demo(command) => demo::demo(arguments, command),
         Command::CheckConfig(set) => check::check_config(arguments, set),
         Command::Verify(command) => verify::verify(arguments, command),
+        Command::Export(command) => export::export(arguments, command),
+        Command::Backup(command) => backup::backup(arguments, command),
+        Command::Restore(command) => backup::restore(arguments, command),
         Command::Status(bus) => status::status(arguments, bus),
         Command::Positions(command) => positions::positions(arguments, command),
         Command::Kpis(command) => kpis::kpis(arguments, command),

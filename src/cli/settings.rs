@@ -1,5 +1,7 @@
 //! The configuration of a command: what the file, the environment and the arguments say together.
 
+use std::path::{Path, PathBuf};
+
 use super::arguments::{Arguments, BusArguments, Set};
 use super::exit::{Exit, Failure};
 use crate::config::{Config, Loaded, Problem, Sources};
@@ -13,6 +15,14 @@ pub fn sources(arguments: &Arguments, set: &Set) -> Sources {
 /// The configuration of the daemon.
 pub fn load(arguments: &Arguments, set: &Set) -> Result<Loaded, Failure> {
     Config::load(&sources(arguments, set)).map_err(|problems| failure(&problems))
+}
+
+/// The folder that is named, or the configured one. A copied store can be used where there is no configuration.
+pub fn store(arguments: &Arguments, set: &Set, named: Option<&Path>) -> Result<PathBuf, Failure> {
+    match named {
+        Some(dir) => Ok(dir.to_owned()),
+        None => Ok(load(arguments, set)?.config.store.path),
+    }
 }
 
 /// The configuration of a client, whose broker and topics may be named on the command line. They go the way of all

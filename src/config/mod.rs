@@ -37,6 +37,7 @@ pub use strategy::{AccountConfig, Route, StrategyConfig, TypeConfig};
 use crate::exchange::paper::PaperSettings;
 use crate::model::ids::{StrategyType, Symbol};
 use crate::risk::Limits;
+use crate::store::storage::EngineKind;
 use reader::{Reader, Table};
 
 /// Everything that a daemon is started with.
@@ -71,6 +72,14 @@ pub struct Config {
 pub struct StoreConfig {
     /// Its directory. Not empty.
     pub path: PathBuf,
+    /// What keeps the history that can be asked for.
+    pub engine: EngineKind,
+    /// Seconds between two samples of equity for charts.
+    pub equity_interval_s: u32,
+    /// How long those are kept; `None` is for ever.
+    pub equity_retention_days: Option<u32>,
+    /// How long decided signals can be asked for; `None` is for ever. The journal keeps them.
+    pub signal_retention_days: Option<u32>,
 }
 
 /// Logging.
@@ -148,15 +157,10 @@ fn read(root: &Table) -> Config {
     let types = strategy::read_types(root, &accounts);
     let paper = market::read_paper(&root.table("paper"), None);
     let log = root.table("log");
-    let store = root.table("store");
-    let path = store.file_path("path");
-    if path.is_none() {
-        store.problem("path", "is empty; it must be a directory");
-    }
     Config {
         instance: read_instance(root),
         mqtt: mqtt::read_mqtt(&root.table("mqtt")),
-        store: StoreConfig { path: path.unwrap_or_default() },
+        store: read_store(&root.table("store")),
         log: LogConfig {
             format: match log.word("format") {
                 "human" => LogFormat::Human,
@@ -172,6 +176,30 @@ fn read(root: &Table) -> Config {
         accounts,
         types,
         paper,
+    }
+}
+
+fn read_store(table: &Table) -> StoreConfig {
+    let path = table.file_path("path");
+    if path.is_none() {
+        table.problem("path", "is empty; it must be a directory");
+    }
+    let name = table.word("engine");
+    let engine = EngineKind::named(name);
+    if engine.is_none() {
+        table.problem(
+            "engine",
+            format!("{name:?} is not in this build; it needs the cargo feature of this name"),
+        );
+    }
+    let number = |name| u32::try_from(table.integer(name)).unwrap_or(u32::MAX);
+    let days = |name| Some(number(name)).filter(|days| *days > 0);
+    StoreConfig {
+        path: path.unwrap_or_default(),
+        engine: engine.unwrap_or(EngineKind::Sled),
+        equity_interval_s: number("equity_interval_s"),
+        equity_retention_days: days("equity_retention_days"),
+        signal_retention_days: days("signal_retention_days"),
     }
 }
 

@@ -122,7 +122,13 @@ pub(super) const MQTT: &[Key] = &[
     with("price_deadband_bps", number("0", "1000"), "1"),
 ];
 
-pub(super) const STORE: &[Key] = &[with("path", Kind::Path, "/var/lib/tradebus")];
+pub(super) const STORE: &[Key] = &[
+    with("path", Kind::Path, "/var/lib/tradebus"),
+    with("engine", Kind::Words(&["sled", "memory", "redb"]), "sled"),
+    with("equity_interval_s", Kind::Integer(60, 86_400), "300"),
+    with("equity_retention_days", Kind::Integer(0, 36_500), "365"),
+    with("signal_retention_days", Kind::Integer(0, 36_500), "0"),
+];
 
 pub(super) const LOG: &[Key] = &[
     with("format", Kind::Words(&["auto", "human", "json"]), "auto"),

@@ -6,9 +6,9 @@
 //! retained topic it keeps only the newest value meanwhile, so that an outage costs memory only for records.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
@@ -105,6 +105,10 @@ pub struct CommitFigures {
     pub bytes_written: AtomicU64,
     /// Group commits since the start.
     pub groups: AtomicU64,
+    /// The last sequence on disk.
+    pub committed: AtomicU64,
+    /// Woken after each group commit, never waited for.
+    pub follower: OnceLock<std::thread::Thread>,
     /// The thread took a job no more.
     pub ended: AtomicBool,
 }
@@ -169,6 +173,7 @@ pub fn start(context: CommitContext) -> std::io::Result<(Committer, std::thread:
     let figures = Arc::new(CommitFigures::default());
     let committer = Committer { jobs: sender, figures: Arc::clone(&figures) };
     let replayed_through = context.ledger.last_sequence();
+    figures.committed.store(replayed_through, Ordering::Release);
     let mut thread = Thread { context, figures, replayed_through, group: Group::default() };
     let handle = std::thread::Builder::new().name("commit".into()).spawn(move || thread.run(&receiver))?;
     Ok((committer, handle))
@@ -257,6 +262,10 @@ impl Thread {
                     self.figures.groups.fetch_add(1, Ordering::Relaxed);
                     let bytes = self.context.ledger.bytes_written();
                     self.figures.bytes_written.store(bytes, Ordering::Relaxed);
+                    self.figures.committed.store(self.context.ledger.last_sequence(), Ordering::Release);
+                    if let Some(follower) = self.figures.follower.get() {
+                        follower.unpark();
+                    }
                 }
                 Err(JournalError::TooLarge { .. }) if end - written > 1 => limit = (end - written) / 2,
                 Err(error) => {

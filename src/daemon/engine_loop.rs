@@ -21,6 +21,7 @@ use super::mqtt::{AckToken, Bus, Inbound};
 use super::options::RunError;
 use super::outbox::OutboxHandle;
 use super::report;
+use super::snapshots::Snapshots;
 use crate::backtest::event_log::EventLogWriter;
 use crate::engine::Engine;
 use crate::engine::effect::{Effect, Update};
@@ -76,6 +77,8 @@ pub struct EngineLoop {
     pub discovery_prefix: Option<String>,
     /// Health and feeds.
     pub health: HealthReporter,
+    /// What is stored beside the journal.
+    pub snapshots: Snapshots,
     /// `--record-events`.
     pub log: Option<EventLogWriter<BufWriter<File>>>,
     /// What only this loop knows.
@@ -109,6 +112,7 @@ impl EngineLoop {
         self.handle(Event::Start { store_id_new }).await?;
         let mut published = ticking(PUBLISHED_INTERVAL);
         let mut health = ticking(HEALTH_INTERVAL);
+        let mut charts = ticking(self.snapshots.chart_interval);
         loop {
             let wakeup = self.until_wakeup();
             let room = self.committer.figures.waiting.load(Ordering::Relaxed) < COMMITS_WAITING_MAX;
@@ -130,11 +134,13 @@ impl EngineLoop {
                 _ = published.tick() => self.journal_published().await?,
                 _ = health.tick() => {
                     self.health.publish(self.engine.state(), self.clock.now());
+                    self.store_prices();
                     if self.memory.store_failing {
                         // The alert comes again until the store works.
                         self.handle(Event::Store { available: false }).await?;
                     }
                 }
+                _ = charts.tick() => self.snapshots.store_chart(self.clock.now()),
                 Some(feed) = inputs.feeds.recv() => self.health.publish_feed(feed, self.clock.now()),
                 Some(event) = inputs.markets.recv() => {
                     self.clock.advance(event.time);
@@ -155,6 +161,11 @@ impl EngineLoop {
             self.handle(Event::Published { through }).await?;
         }
         Ok(())
+    }
+
+    /// Hands the last prices to the query store.
+    pub fn store_prices(&self) {
+        self.snapshots.store_prices(self.engine.prices(), self.clock.now());
     }
 
     /// Hands a checkpoint of the present state to the committing thread.
@@ -210,6 +221,7 @@ impl EngineLoop {
             match effect {
                 Effect::Persist(record) => items.push(Item::Record(Box::new(record))),
                 Effect::Publish(update) => {
+                    self.snapshots.observe(&update);
                     let waits = update.waits() && !is_free(&update);
                     for message in view::update(&self.topics, &update) {
                         if waits {

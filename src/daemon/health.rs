@@ -7,6 +7,7 @@ use tokio::sync::watch;
 
 use super::commit::{CommitFigures, send};
 use super::feed::FeedStatus;
+use super::indexer::Indexer;
 use super::mqtt::BusStatus;
 use super::outbox::{OutboxHandle, Qos};
 use crate::engine::effect::{Alert, AlertLevel, Update};
@@ -34,6 +35,8 @@ pub struct HealthReporter {
     pub topics: Topics,
     /// Retained commands that were refused and cleared.
     pub retained_refused: u64,
+    /// The query store.
+    pub indexer: Indexer,
 }
 
 impl HealthReporter {
@@ -59,6 +62,8 @@ impl HealthReporter {
             reconnects: self.bus.borrow().reconnects,
             retained_refused: self.retained_refused,
             signals_remembered: state.signals.len() as u64,
+            query_state: self.indexer.state().as_str(),
+            query_lag: self.commit.committed.load(Ordering::Relaxed).saturating_sub(self.indexer.applied()),
             feed_ages_ms: feed_ages_ms.collect(),
             time: now,
         };

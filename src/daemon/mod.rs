@@ -10,10 +10,12 @@ pub mod commit;
 pub mod engine_loop;
 pub mod feed;
 pub mod health;
+pub mod indexer;
 pub mod mqtt;
 pub mod options;
 pub mod outbox;
 mod report;
+mod snapshots;
 mod wiring;
 
 use std::time::Duration;
@@ -29,6 +31,8 @@ use wiring::Running;
 const GOODBYE: Duration = Duration::from_secs(2);
 /// How long a stop waits for the disk, each of up to three times; only a disk that fails takes it.
 const LAST_WRITE: Duration = Duration::from_millis(900);
+/// How long a stop waits for the query store; what it has not taken over by then, the next start does.
+const LAST_INDEX: Duration = Duration::from_secs(1);
 
 /// Runs the daemon until SIGTERM or SIGINT.
 ///
@@ -41,8 +45,10 @@ pub fn run(config: &Config, options: RunOptions) -> Result<(), RunError> {
         .map_err(|error| RunError::System { what: "runtime", error })?;
     runtime.block_on(async {
         let (stop, stopped) = watch::channel(false);
+        // Caught from here on, so that a stop while it starts is an orderly one too.
+        let signalled = stop_signal();
         tokio::spawn(async move {
-            let signal = stop_signal().await;
+            let signal = signalled.await;
             tracing::info!(signal, "stopping");
             let _ = stop.send(true);
         });
@@ -66,18 +72,20 @@ async fn ended_by_itself(client: &mut wiring::Client) -> RunError {
     }
 }
 
-/// Waits for SIGTERM or SIGINT and names it.
-async fn stop_signal() -> &'static str {
+/// Catches SIGTERM and SIGINT from now on; the future waits for one and names it.
+fn stop_signal() -> impl Future<Output = &'static str> {
     let streams =
         signal(SignalKind::terminate()).and_then(|term| Ok((term, signal(SignalKind::interrupt())?)));
-    match streams {
-        Ok((mut term, mut interrupt)) => tokio::select! {
-            _ = term.recv() => "SIGTERM",
-            _ = interrupt.recv() => "SIGINT",
-        },
-        Err(error) => {
-            tracing::error!(%error, "signals cannot be caught; only SIGKILL stops this process");
-            std::future::pending().await
+    async {
+        match streams {
+            Ok((mut term, mut interrupt)) => tokio::select! {
+                _ = term.recv() => "SIGTERM",
+                _ = interrupt.recv() => "SIGINT",
+            },
+            Err(error) => {
+                tracing::error!(%error, "signals cannot be caught; only SIGKILL stops this process");
+                std::future::pending().await
+            }
         }
     }
 }

@@ -4,19 +4,22 @@ use std::fs::File;
 use std::io::BufWriter;
 use std::net::SocketAddr;
 use std::thread::JoinHandle as ThreadHandle;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use super::clock::Clock;
-use super::commit::{CommitContext, start as start_committer};
+use super::commit::{CommitContext, Committer, start as start_committer};
 use super::engine_loop::{EngineLoop, Inputs, Memory};
 use super::feed::{self, FeedSource, FeedStatus, FeedTask, RecordingClock, RecordingFeed, SyntheticFeed};
 use super::health::HealthReporter;
+use super::indexer::{self, IndexContext, IndexThread, Indexer};
 use super::mqtt::{self, Bus, MqttError};
 use super::options::{RunError, RunOptions};
 use super::outbox::{Outbox, OutboxHandle};
-use super::{GOODBYE, LAST_WRITE};
+use super::snapshots::Snapshots;
+use super::{GOODBYE, LAST_INDEX, LAST_WRITE};
 use crate::backtest::event_log::{EventLogWriter, LogStart};
 use crate::backtest::source::RecordingSource;
 use crate::config::{self, Broker, Config, FeedClock, FeedConfig};
@@ -55,6 +58,7 @@ pub struct Running {
     pub store_id_new: StoreId,
     bus: Bus,
     commit_thread: ThreadHandle<()>,
+    index_thread: IndexThread,
     feeds_stop: watch::Sender<bool>,
     refiller: JoinHandle<()>,
     #[cfg(feature = "embedded-broker")]
@@ -94,23 +98,23 @@ impl Running {
             topics: topics.clone(),
             events: store_sender,
         };
-        let (committer, commit_thread) = start_committer(context)
-            .map_err(|error| RunError::System { what: "committing thread", error })?;
+        let (committer, commit_thread) = start_committer(context).map_err(system("committing thread"))?;
+        let (indexer, index_thread) = start_indexer(config, &state, &committer, &outbox, &topics, &clock)?;
         let refiller = tokio::spawn(refill(outbox.clone(), committer.clone()));
         let (feeds_stop, feeds_stopped) = watch::channel(false);
-        let (feeds_sender, feeds) = mpsc::unbounded_channel();
-        let (markets, statuses) = start_feeds(config, &clock, &feeds_stopped, &feeds_sender)?;
-        let health = HealthReporter {
-            feeds: statuses,
-            bus: bus.status(),
-            commit: committer.figures.clone(),
-            outbox: outbox.clone(),
-            topics: topics.clone(),
-            retained_refused: 0,
-        };
-        let started = info(&config.instance, clock.now(), &settings);
-        outbox.retained(&topics.at("daemon/info"), started.into_bytes(), None);
+        let (markets, statuses, feeds) = start_feeds(config, &clock, &feeds_stopped)?;
+        let started = info(&config.instance, clock.now(), &settings).into_bytes();
+        outbox.retained(&topics.at("daemon/info"), started, None);
         let events = EngineLoop {
+            health: HealthReporter {
+                feeds: statuses,
+                bus: bus.status(),
+                commit: committer.figures.clone(),
+                outbox: outbox.clone(),
+                topics: topics.clone(),
+                retained_refused: 0,
+                indexer: indexer.clone(),
+            },
             engine: Engine::new(settings, state),
             clock,
             committer,
@@ -118,8 +122,8 @@ impl Running {
             bus: bus.clone(),
             topics,
             discovery_prefix: config.mqtt.discovery_prefix.clone(),
-            health,
             log,
+            snapshots: Snapshots::new(indexer, config.store.equity_interval_s),
             memory: Memory::default(),
         };
         Ok(Running {
@@ -129,6 +133,7 @@ impl Running {
             store_id_new: new_store_id()?,
             bus,
             commit_thread,
+            index_thread,
             feeds_stop,
             refiller,
             #[cfg(feature = "embedded-broker")]
@@ -151,6 +156,7 @@ impl Running {
         }
         self.refiller.abort();
         let _ = self.refiller.await;
+        self.events.store_prices();
         drop(self.events);
         if !written {
             // The thread goes on trying until the process is gone. Nothing of what waits was acknowledged.
@@ -159,6 +165,7 @@ impl Running {
             // The thread has nothing left to do and ends with its last sender.
             tracing::error!("the committing thread failed");
         }
+        self.index_thread.stop(if written { LAST_INDEX } else { Duration::ZERO }).await;
         #[cfg(feature = "embedded-broker")]
         if let Some(broker) = self.broker.take() {
             broker.stop().await;
@@ -170,6 +177,29 @@ impl Running {
     async fn flush(&self) -> bool {
         tokio::time::timeout(LAST_WRITE, self.events.committer.flush()).await.is_ok()
     }
+}
+
+fn start_indexer(
+    config: &Config,
+    state: &State,
+    committer: &Committer,
+    outbox: &OutboxHandle,
+    topics: &Topics,
+    clock: &Clock,
+) -> Result<(Indexer, IndexThread), RunError> {
+    let context = IndexContext {
+        config: config.store.clone(),
+        store_id: state.store_id,
+        commit: committer.figures.clone(),
+        outbox: outbox.clone(),
+        topics: topics.clone(),
+        clock: clock.clone(),
+    };
+    indexer::start(context).map_err(system("thread of the query store"))
+}
+
+fn system(what: &'static str) -> impl FnOnce(std::io::Error) -> RunError {
+    move |error| RunError::System { what, error }
 }
 
 fn open_store(config: &Config) -> Result<(Ledger, State), RunError> {
@@ -274,15 +304,16 @@ async fn refill(outbox: OutboxHandle, committer: super::commit::Committer) {
     }
 }
 
-type Feeds = (mpsc::Receiver<MarketEvent>, Vec<(crate::model::ids::FeedId, watch::Receiver<FeedStatus>)>);
+/// Prices, the feeds' states, and positions of those whose state changed.
+type Feeds = (
+    mpsc::Receiver<MarketEvent>,
+    Vec<(crate::model::ids::FeedId, watch::Receiver<FeedStatus>)>,
+    mpsc::UnboundedReceiver<usize>,
+);
 
-fn start_feeds(
-    config: &Config,
-    clock: &Clock,
-    stop: &watch::Receiver<bool>,
-    changes: &mpsc::UnboundedSender<usize>,
-) -> Result<Feeds, RunError> {
+fn start_feeds(config: &Config, clock: &Clock, stop: &watch::Receiver<bool>) -> Result<Feeds, RunError> {
     let (sender, markets) = mpsc::channel(MARKETS_MAX);
+    let (changes, changed) = mpsc::unbounded_channel();
     let mut statuses = Vec::new();
     for (index, feed) in config.feeds.iter().enumerate() {
         let task = FeedTask { id: feed.id, clock: clock.clone(), source: source_of(config, feed)? };
@@ -291,7 +322,7 @@ fn start_feeds(
         tokio::spawn(tell_changes(index, status.clone(), changes.clone()));
         statuses.push((feed.id, status));
     }
-    Ok((markets, statuses))
+    Ok((markets, statuses, changed))
 }
 
 async fn tell_changes(

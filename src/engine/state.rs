@@ -212,16 +212,7 @@ impl State {
             Record::Sample(sample) => self.apply_sample(sample),
             Record::Published { through } => self.published = self.published.max(*through),
             Record::Poisoned { strategy, id, time } => {
-                let detail = "the daemon failed while it handled this signal; it is not tried again";
-                let result = SignalResult {
-                    strategy: strategy.to_string(),
-                    id: Some(id.clone()),
-                    outcome: Outcome::Rejected(Refusal::new(Reason::Internal, detail)),
-                    note: None,
-                    orders: Vec::new(),
-                    repeated: false,
-                    time: *time,
-                };
+                let result = poisoned_result(*strategy, id, *time);
                 self.signals.insert(*time, *strategy, id, Decided { fingerprint: None, result });
             }
         }
@@ -362,5 +353,19 @@ impl State {
             self.markets.insert(*key, Some(*price));
         }
         self.day = record.day.or(self.day);
+    }
+}
+
+/// The answer to a signal on which the process died.
+pub fn poisoned_result(strategy: StrategyId, id: &SignalId, time: Timestamp) -> SignalResult {
+    let detail = "the daemon failed while it handled this signal; it is not tried again";
+    SignalResult {
+        strategy: strategy.to_string(),
+        id: Some(id.clone()),
+        outcome: Outcome::Rejected(Refusal::new(Reason::Internal, detail)),
+        note: None,
+        orders: Vec::new(),
+        repeated: false,
+        time,
     }
 }

@@ -36,6 +36,10 @@ pub struct Health {
     pub retained_refused: u64,
     /// Signals that are remembered.
     pub signals_remembered: u64,
+    /// How far the query store is: `opening`, `catching_up`, `ready`, `failed`.
+    pub query_state: &'static str,
+    /// Records on disk that the query store has not taken over yet.
+    pub query_lag: u64,
     /// Milliseconds since the last message of each feed.
     pub feed_ages_ms: Vec<(FeedId, Option<i64>)>,
     /// Now.
@@ -86,6 +90,8 @@ pub fn health(health: &Health) -> String {
         .integer("reconnects", health.reconnects)
         .integer("retained_refused", health.retained_refused)
         .integer("signals_remembered", health.signals_remembered)
+        .text("query_state", health.query_state)
+        .integer("query_lag", health.query_lag)
         .values("feeds", feeds)
         .null("clock_skew_ms")
         .shown("time", health.time)

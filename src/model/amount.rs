@@ -172,9 +172,19 @@ impl Money {
     }
 }
 
-/// Nearest `f64` of a decimal, through its text, so that it is the correctly rounded one.
+/// The largest integer through which every one is an `f64`.
+const EXACT_MAX: i128 = 1 << 53;
+/// The powers of ten that are exactly an `f64`, as far as they are needed.
+const POWERS_OF_TEN: [f64; 13] = [1.0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12];
+
+/// Nearest `f64` of a decimal. One division of two exact numbers rounds correctly; where they are not exact, the way
+/// leads through the text.
 pub fn decimal_to_f64(value: Decimal) -> f64 {
-    value.to_string().parse().unwrap_or(0.0)
+    let mantissa = value.mantissa();
+    match POWERS_OF_TEN.get(value.scale() as usize) {
+        Some(power) if mantissa.abs() <= EXACT_MAX => mantissa as f64 / power,
+        _ => value.to_string().parse().unwrap_or(0.0),
+    }
 }
 
 /// Reads a number from outside: `12`, `-0.5`, `1e-3`.
@@ -286,6 +296,17 @@ mod tests {
         check("0.00000003", "1", "2", "0.00000002");
         check("9999999999999", "9999999999999", "9999999999999", "9999999999999");
         check("9999999999999", "5000000000000", "10000000000000", "4999999999999.5");
+    }
+
+    #[test]
+    fn floats_are_those_of_the_text() {
+        let mut mantissa: i64 = 1;
+        for step in 0..3_000_i64 {
+            mantissa = mantissa.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(step);
+            let value = Decimal::new(mantissa >> (step % 60), u32::try_from(step % 20).unwrap());
+            let text: f64 = value.to_string().parse().unwrap();
+            assert_eq!(decimal_to_f64(value).to_bits(), (text + 0.0).to_bits(), "{value}");
+        }
     }
 
     #[test]

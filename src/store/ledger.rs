@@ -214,8 +214,11 @@ fn fold(dir: &Path, state: &mut State, last: u64) -> Result<(), LedgerError> {
     })
 }
 
-/// Reads records from `from` through `last` until `take` says no.
-fn for_each_record(
+/// Reads records of the store in `dir` from `from` through `last`, which must be on disk, until `take` says no.
+///
+/// # Errors
+/// When the journal cannot be read.
+pub fn for_each_record(
     dir: &Path,
     from: u64,
     last: u64,

@@ -13,18 +13,29 @@
 //! Damage and newer formats are refused and never overwritten. Linux and other Unix systems only: file modes,
 //! positioned writes and the sync of a directory are used.
 
+pub mod backup;
 pub mod checkpoint;
 pub mod error;
 mod file;
+#[cfg(test)]
+mod fixture;
+pub mod index;
 pub mod journal;
 pub mod ledger;
 pub mod lock;
 pub mod memory;
+pub mod query;
+pub mod query_store;
+#[cfg(test)]
+mod query_store_tests;
+#[cfg(test)]
+mod query_tests;
 pub mod reader;
 pub mod record;
 pub mod recovery;
 #[cfg(feature = "redb")]
 pub mod redb;
+pub mod row;
 pub mod segment;
 pub mod sled;
 pub mod storage;

@@ -110,9 +110,7 @@ impl Storage for RedbStorage {
 /// Answers of the system may pass; all else is damage.
 fn told(error: impl Into<::redb::Error>) -> StorageError {
     match error.into() {
-        ::redb::Error::Io(error) if error.kind() != std::io::ErrorKind::UnexpectedEof => {
-            StorageError::Io(error.to_string())
-        }
+        ::redb::Error::Io(error) if error.raw_os_error().is_some() => StorageError::Io(error.to_string()),
         other => StorageError::Damaged(other.to_string()),
     }
 }

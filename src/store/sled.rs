@@ -5,8 +5,9 @@
 //! panic on bytes that it does not understand; every call is guarded.
 
 use std::fs::{self, File};
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use ::sled::{Config, Db};
 
@@ -17,6 +18,10 @@ use super::storage::{Batch, Direction, Entry, Storage, StorageError, guarded};
 const CACHE_BYTES: u64 = 4 << 20;
 /// Never `None`: the background flush is the only one that syncs by itself.
 const FLUSH_EVERY_MS: u64 = 10_000;
+/// sled gives up its lock a little after it was closed, and nobody else opens what the store's own lock guards.
+const LOCK_TRIES: u32 = 500;
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
+const LOCKED: &str = "could not acquire lock";
 
 /// An open database.
 #[derive(Debug)]
@@ -35,7 +40,16 @@ impl SledStorage {
         remove_unfinished_snapshots(dir)?;
         let is_new = !dir.join("db").exists();
         let config = Config::new().path(dir).cache_capacity(CACHE_BYTES).flush_every_ms(Some(FLUSH_EVERY_MS));
-        let db = guarded(|| config.open().map_err(told))?;
+        let mut tries = LOCK_TRIES;
+        let db = loop {
+            match guarded(|| config.open().map_err(told)) {
+                Err(error) if tries > 0 && is_locked(&error) => {
+                    tries -= 1;
+                    thread::sleep(LOCK_PAUSE);
+                }
+                opened => break opened?,
+            }
+        };
         let storage = SledStorage { db, dir: dir.to_path_buf() };
         if is_new {
             storage.flush()?;
@@ -84,6 +98,7 @@ impl Storage for SledStorage {
     }
 
     fn commit(&self, batch: Batch) -> Result<(), StorageError> {
+        let count = batch.changes.len();
         let mut changes = ::sled::Batch::default();
         for (key, value) in batch.changes {
             match value {
@@ -91,7 +106,12 @@ impl Storage for SledStorage {
                 None => changes.remove(key),
             }
         }
-        guarded(|| self.db.apply_batch(changes).map_err(told))
+        guarded(|| {
+            self.db.apply_batch(changes).map_err(told)?;
+            // What each change replaced is freed by later calls only, a little by every 128th; a batch is one call.
+            // Without these a catch-up of a million rows holds a gigabyte.
+            (0..count).try_for_each(|_| self.db.get([]).map(|_| ())).map_err(told)
+        })
     }
 
     fn flush(&self) -> Result<(), StorageError> {
@@ -122,10 +142,16 @@ fn remove_unfinished_snapshots(dir: &Path) -> Result<(), StorageError> {
     Ok(())
 }
 
-/// A file that ends too early is damage; other answers of the system may pass.
+/// Answers of the system may pass; what sled made up itself, such as a file that ends too early, is damage.
 fn told(error: ::sled::Error) -> StorageError {
     match &error {
-        ::sled::Error::Io(io) if io.kind() != ErrorKind::UnexpectedEof => StorageError::Io(error.to_string()),
+        ::sled::Error::Io(io) if io.raw_os_error().is_some() || io.to_string().contains(LOCKED) => {
+            StorageError::Io(error.to_string())
+        }
         _ => StorageError::Damaged(error.to_string()),
     }
+}
+
+fn is_locked(error: &StorageError) -> bool {
+    matches!(error, StorageError::Io(text) if text.contains(LOCKED))
 }

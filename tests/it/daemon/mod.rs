@@ -10,6 +10,7 @@ mod parity;
 mod restarts;
 mod shutdown;
 mod signals;
+mod store_faults;
 mod stores;
 
 use crate::support::bus::Bus;
