@@ -80,7 +80,7 @@ impl StrategyManager {
         }
         let decision = match self.admit(desk, exchanges, settings, signal) {
             Ok(admitted) => decide(desk, exchanges, &admitted, signal, self.store_available),
-            Err(refusal) => Decision::rejected(unless_full(desk, signal, refusal)),
+            Err(refusal) => Decision::rejected(kept(desk, signal, refusal, self.store_available)),
         };
         let target_applied = signal.action.is_target() && decision.outcome.refusal().is_none();
         let mut result = result_of(desk.at, message, decision.outcome);
@@ -171,7 +171,7 @@ fn decide(
 ) -> Decision {
     let planned = match plan_of(desk, exchanges, admitted, signal) {
         Ok(planned) => planned,
-        Err(refusal) => return Decision::rejected(unless_full(desk, signal, refusal)),
+        Err(refusal) => return Decision::rejected(kept(desk, signal, refusal, store_available)),
     };
     let (quantity, opened, cancel_first, only_closes) = match planned {
         Plan::Unchanged if full(desk) && signal.action != Action::Flat => {
@@ -191,8 +191,7 @@ fn decide(
         return Decision::rejected(history_is_full());
     }
     if !store_available && !opened.is_zero() {
-        let detail = "the store fails: entries wait until it works again";
-        return Decision::rejected(Refusal::new(Reason::StoreUnavailable, detail));
+        return Decision::rejected(store_fails());
     }
     if cancel_first {
         cancel_symbol(desk, exchanges, admitted, signal);
@@ -215,9 +214,20 @@ fn history_is_full() -> Refusal {
     Refusal::new(Reason::RateLimited, format!("{HISTORY_MAX} signals of 7 days are remembered"))
 }
 
-/// A refusal that would have to be remembered is not, once the history is full.
-fn unless_full(desk: &Desk<'_>, signal: &Signal, refusal: Refusal) -> Refusal {
-    if full(desk) && signal.action != Action::Flat { history_is_full() } else { refusal }
+fn store_fails() -> Refusal {
+    let detail = "the store fails: only what closes a position is taken until it works again";
+    Refusal::new(Reason::StoreUnavailable, detail)
+}
+
+/// A refusal that would have to be remembered is another one when it cannot be: the history is full, or the store
+/// fails, where its answer would wait for the disk and stand in the broker's window before an exit.
+fn kept(desk: &Desk<'_>, signal: &Signal, refusal: Refusal, store_available: bool) -> Refusal {
+    match refusal {
+        refusal if signal.action == Action::Flat || refusal.reason.frees_id() => refusal,
+        _ if !store_available => store_fails(),
+        _ if full(desk) => history_is_full(),
+        refusal => refusal,
+    }
 }
 
 fn plan_of(
