@@ -36,6 +36,8 @@ pub(super) enum Kind {
     Named(&'static [Key]),
     /// A table of numbers, whose names are the user's.
     Numbers(Range),
+    /// A table of texts, whose names are the user's.
+    TextTable,
 }
 
 /// Where a decimal number must lie.
@@ -210,8 +212,13 @@ pub(super) const STRATEGY: &[Key] = &[
     key("confidence_min", number("0", "1")),
     key("limits", Kind::Table(LIMITS)),
     key("paper", Kind::Table(PAPER)),
+    with("signals_per_minute_max", Kind::Integer(1, 1_000_000), "600"),
     with("key_file", Kind::SecretFile, ""),
-    key("key_required", Kind::Flag),
+    with("key_required", Kind::Flag, "true"),
+    key("accept_from", Kind::Texts),
+    key("overrides", Kind::TextTable),
+    with("contracts_as_size", Kind::Flag, "false"),
+    key("price_deviation_max_pct", above_zero("100")),
 ];
 
 pub(super) const SIZE: &[Key] = &[

@@ -25,9 +25,10 @@ use super::snapshots::Snapshots;
 use crate::backtest::event_log::EventLogWriter;
 use crate::engine::Engine;
 use crate::engine::effect::{Effect, Update};
-use crate::engine::event::{Event, ReplyToken, SignalMessage};
+use crate::engine::event::{Event, ReplyToken, SignalMessage, SignalOrigin};
 use crate::engine::record::Record;
 use crate::message::topic::{Inbound as Topic, Topics};
+use crate::message::tradingview::{self, TradingViewSettings};
 use crate::message::{level, signal, view};
 use crate::model::ids::{SignalId, StoreId, StrategyId};
 use crate::model::market::MarketEvent;
@@ -73,6 +74,8 @@ pub struct EngineLoop {
     pub bus: Bus,
     /// How topics are called.
     pub topics: Topics,
+    /// The strategies that take TradingView alerts, and how theirs are read.
+    pub alerts: BTreeMap<StrategyId, TradingViewSettings>,
     /// Topics below this prefix are never taken as response topics.
     pub discovery_prefix: Option<String>,
     /// Health and feeds.
@@ -269,8 +272,19 @@ impl EngineLoop {
         Some(match about {
             Topic::Signal(strategy) => {
                 let read = signal::read(strategy, &payload, retain);
-                let strategy = strategy.to_string();
-                Event::Signal(Box::new(SignalMessage { token, strategy, id: read.id, body: read.body }))
+                let (strategy, origin) = (strategy.to_string(), SignalOrigin::Native);
+                Event::Signal(Box::new(SignalMessage {
+                    token,
+                    strategy,
+                    id: read.id,
+                    body: read.body,
+                    origin,
+                }))
+            }
+            Topic::Alert(strategy) => {
+                let read = tradingview::read(strategy, &payload, retain, &self.alerts);
+                report::log_alert(&read);
+                Event::Signal(Box::new(read.into_message(token)))
             }
             Topic::Level(strategy) => Event::Level(level::read(token, strategy, &payload, retain)),
         })

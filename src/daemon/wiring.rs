@@ -84,7 +84,6 @@ impl Running {
         #[cfg(not(feature = "embedded-broker"))]
         let address = None;
         greet(options, address);
-
         let topics = Topics::new(&config.mqtt.base_topic);
         let outbox = OutboxHandle::new(Outbox::new(state.published, ledger.last_sequence()));
         let (inbound_sender, inbound) = mpsc::channel(INBOUND_MAX);
@@ -121,6 +120,7 @@ impl Running {
             outbox,
             bus: bus.clone(),
             topics,
+            alerts: config.tradingview(),
             discovery_prefix: config.mqtt.discovery_prefix.clone(),
             log,
             snapshots: Snapshots::new(indexer, config.store.equity_interval_s),

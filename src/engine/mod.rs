@@ -21,6 +21,7 @@ pub mod publication;
 pub mod record;
 pub mod settings;
 pub mod signal_history;
+pub mod signal_rate;
 pub mod sizing;
 pub mod start;
 pub mod state;
