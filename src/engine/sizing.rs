@@ -69,8 +69,8 @@ pub enum Plan {
 /// Makes the plan.
 ///
 /// # Errors
-/// `no_price`, `stale_price`, `price_deviation`, `paused`, `reduce_only`, `below_minimum`, and `malformed` for a stop on
-/// the wrong side.
+/// `no_price`, `stale_price`, `price_deviation`, `paused`, `reduce_only`, `below_minimum`, and `malformed` for a stop
+/// on the wrong side.
 pub fn plan(input: &PlanInput<'_>) -> Result<Plan, Refusal> {
     if input.action == Action::Flat {
         return Ok(plan_flat(input));
