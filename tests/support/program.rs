@@ -203,7 +203,7 @@ impl Site {
             write!(
                 text,
                 "[strategy.{strategy}]\ntype = \"{kind}\"\n{symbols}balance = {BALANCE}\n\
-                 default_size = {{ equity_pct = 1 }}\npaper = {{ latency_ms = {latency_ms}, leverage = 3 }}\n"
+                 signals_per_minute_max = 1000000\ndefault_size = {{ equity_pct = 1 }}\npaper = {{ latency_ms = {latency_ms}, leverage = 3 }}\n"
             )
             .expect("text");
         }
