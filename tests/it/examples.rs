@@ -7,6 +7,7 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
+use tradebus::config::{Config, FileSource, Sources};
 use tradebus::message::topic::{Inbound, Topics};
 use tradebus::message::tradingview::{AlertKey, TradingViewSettings, read};
 use tradebus::model::ids::StrategyId;
@@ -87,6 +88,24 @@ fn the_templates_of_the_page_are_read() {
         [(Action::Long, btc(), false), (Action::Long, btc(), true), (Action::Buy, btc(), true)]
     );
     assert!(matches!(signals[2].size, Some(Size::Quantity(_))));
+}
+
+#[test]
+fn the_settings_of_the_page_load() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let key = folder.path().join("key");
+    std::fs::write(&key, "0123456789abcdef").expect("a key");
+    let block = PAGE.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("settings");
+    let text = block.replace("/etc/tradebus/tv1.key", &key.display().to_string());
+    assert_ne!(block, text);
+    let feed = "[feed.synthetic]\nsymbols = [\"BTC-USDT\", \"PEPE-USDT\"]\n";
+    let loaded = Config::load(&Sources {
+        file: FileSource::Text(format!("{feed}{text}")),
+        environment: Vec::new(),
+        overrides: Vec::new(),
+    });
+    let alerts = loaded.expect("no problem").config.tradingview();
+    assert_eq!(alerts.len(), 1);
 }
 
 /// The function of the flow, run by Node: what TradingView sends leaves it as it came, at once, and nothing else does.
