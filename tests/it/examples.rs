@@ -1,4 +1,5 @@
-//! The files of `docs/examples`, put to use: what the bridges make of an alert is read as the alert, and the bot trades.
+//! The files of `docs/examples`, put to use: what the bridges make of an alert is read as the alert, and the bot
+//! trades.
 //!
 //! Node, Python with its modules (`yaml` and `jinja2`; `paho`) are not required: what is missing is said and left out.
 //! `TRADEBUS_PYTHON` names another Python.
@@ -138,7 +139,8 @@ fn the_flow_of_node_red_passes_alerts_on() {
     inputs.extend([json!({ "text": "" }), json!({ "text": "x".repeat(16_385) })]);
     const RUN: &str = "const { func, inputs } = JSON.parse(require('fs').readFileSync(0, 'utf8'));\
         const call = new Function('msg', func);\
-        const payload = (i) => 'json' in i ? JSON.parse(i.json) : 'buffer' in i ? Buffer.from(i.buffer) : i.text;\
+        const text = (i) => 'buffer' in i ? Buffer.from(i.buffer) : i.text;\
+        const payload = (i) => 'json' in i ? JSON.parse(i.json) : text(i);\
         console.log(JSON.stringify(inputs.map((i) => call({ payload: payload(i), retain: true, req: {} }))));";
     let input = json!({ "func": of("function")["func"], "inputs": inputs });
     let Some(outputs) = run("node", &["-e", RUN], &input) else { return };
@@ -173,7 +175,8 @@ environment = jinja2.Environment(undefined=jinja2.StrictUndefined)
 render = lambda text, trigger: environment.from_string(text).render(trigger=trigger)
 condition = automation['conditions'][0]['value_template']
 payload = automation['actions'][0]['data']['payload']
-out = [render(payload, {'json': json.loads(body)}) for body in given['bodies'] if render(condition, {'json': json.loads(body)}) == 'True']
+triggers = [{'json': json.loads(body)} for body in given['bodies']]
+out = [render(payload, trigger) for trigger in triggers if render(condition, trigger) == 'True']
 refused = [render(condition, trigger) for trigger in ({}, {'json': []}, {'json': 'buy'})]
 print(json.dumps({'automation': automation, 'out': out, 'refused': refused}))
 ";
