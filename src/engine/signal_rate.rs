@@ -97,4 +97,23 @@ mod tests {
         check(2, &[0, 900_000, 900_000, 900_000, 800_000], "+++--");
         check(1_000_000, &[0, 0, 0], "+++");
     }
+
+    #[test]
+    fn no_more_than_the_bucket_and_what_flows_in() {
+        let begin = Timestamp::from_ms(0);
+        for per_minute_max in [1, 7, 600, 10_000] {
+            let (mut rate, mut now_ms, mut taken) = (SignalRate::new(per_minute_max), 0_i64, 0_i64);
+            for step in 0..20_000_i64 {
+                now_ms += step * step * 7_919 % 31;
+                taken += i64::from(rate.take(begin.plus_ms(now_ms)));
+                let most = i64::from(per_minute_max) * (MINUTE_MS + now_ms) / MINUTE_MS;
+                assert!(taken <= most, "{per_minute_max}: {taken} of {most} in {now_ms} ms");
+            }
+            let most = i64::from(per_minute_max) * (MINUTE_MS + now_ms) / MINUTE_MS;
+            assert!(
+                taken == most.min(20_000),
+                "{per_minute_max}: {taken} of {most}, though always asked for"
+            );
+        }
+    }
 }
