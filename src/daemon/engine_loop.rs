@@ -14,6 +14,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 
+use super::announcer::{Announcer, Cause};
 use super::clock::Clock;
 use super::commit::{Committer, Item, Job, Reply, StoreEvent, send};
 use super::health::HealthReporter;
@@ -73,8 +74,8 @@ pub struct EngineLoop {
     pub bus: Bus,
     /// How topics are called.
     pub topics: Topics,
-    /// Topics below this prefix are never taken as response topics.
-    pub discovery_prefix: Option<String>,
+    /// To Home Assistant.
+    pub announcer: Announcer,
     /// Health and feeds.
     pub health: HealthReporter,
     /// What is stored beside the journal.
@@ -110,6 +111,7 @@ impl EngineLoop {
         self.memory.checkpointed = self.engine.state().sequence;
         self.memory.month = self.clock.now().month();
         self.handle(Event::Start { store_id_new }).await?;
+        self.announce(Cause::SessionLost).await?;
         let mut published = ticking(PUBLISHED_INTERVAL);
         let mut health = ticking(HEALTH_INTERVAL);
         let mut charts = ticking(self.snapshots.chart_interval);
@@ -131,6 +133,7 @@ impl EngineLoop {
                 () = tokio::time::sleep(wakeup.unwrap_or_default()), if wakeup.is_some() => {
                     self.handle(Event::Wakeup).await?;
                 }
+                cause = self.announcer.next() => self.announce(cause).await?,
                 _ = published.tick() => self.journal_published().await?,
                 _ = health.tick() => {
                     self.health.publish(self.engine.state(), self.clock.now());
@@ -151,7 +154,8 @@ impl EngineLoop {
         self.handle(Event::Shutdown).await
     }
 
-    /// Journals through which event the broker acknowledged, so that a restart repeats only the rest.
+    /// Journals through which event the broker acknowledged, so that a restart repeats only the rest; and what it took
+    /// back from Home Assistant.
     ///
     /// # Errors
     /// When the engine failed.
@@ -159,6 +163,21 @@ impl EngineLoop {
         let through = self.outbox.acknowledged_through();
         if through > self.engine.state().published {
             self.handle(Event::Published { through }).await?;
+        }
+        match self.announcer.settled() {
+            devices if devices.is_empty() => Ok(()),
+            devices => self.handle(Event::Announced(devices)).await,
+        }
+    }
+
+    /// Tells Home Assistant what there is, once that is on disk.
+    async fn announce(&mut self, cause: Cause) -> Result<(), RunError> {
+        if cause == Cause::Released {
+            self.announcer.on_released();
+        } else if !self.announcer.waits(cause == Cause::Birth) {
+            let announcement = self.announcer.announcement(&self.engine);
+            self.handle(Event::Announced(announcement.pending.clone())).await?;
+            self.announcer.send(announcement, &self.committer);
         }
         Ok(())
     }
@@ -252,7 +271,8 @@ impl EngineLoop {
     /// Reads a message from the bus. What is nothing for the engine is acknowledged here.
     fn event_of(&mut self, inbound: Inbound) -> Option<Event> {
         let Inbound { topic, payload, retain, response_topic, correlation, ack } = inbound;
-        let about = self.topics.inbound(&topic).filter(|_| !payload.is_empty());
+        let heard = self.announcer.hears(&topic, &payload, retain);
+        let about = self.topics.inbound(&topic).filter(|_| !heard && !payload.is_empty());
         let Some(about) = about else {
             self.bus.ack(ack);
             return None;
@@ -279,10 +299,8 @@ impl EngineLoop {
     /// Whether a response may go there: not into our own tree (it could be a command), nor into Home Assistant's.
     fn may_respond(&self, topic: &str) -> bool {
         let own = self.topics.at("");
-        let discovery =
-            self.discovery_prefix.as_ref().is_some_and(|prefix| topic.starts_with(prefix.as_str()));
         let valid = !topic.is_empty() && !topic.contains(['+', '#', '\0']) && !topic.starts_with('$');
-        valid && !topic.starts_with(&own) && !discovery
+        valid && !topic.starts_with(&own) && !self.announcer.owns(topic)
     }
 
     /// How long until the engine wants to be woken. A recorded clock wakes nobody: only its events move it.

@@ -4,6 +4,7 @@
 mod demo;
 mod edges;
 mod fulldisk;
+mod homeassistant;
 mod kill;
 mod load;
 mod parity;
