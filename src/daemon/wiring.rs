@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
+use super::announcer::Announcer;
 use super::clock::Clock;
 use super::commit::{CommitContext, Committer, start as start_committer};
 use super::engine_loop::{EngineLoop, Inputs, Memory};
@@ -131,11 +132,11 @@ impl Running {
             engine: Engine::new(settings, state),
             clock,
             committer,
+            announcer: Announcer::new(config, outbox.clone(), bus.status()),
             outbox,
             bus: bus.clone(),
             topics,
             alerts: config.tradingview(),
-            discovery_prefix: config.mqtt.discovery_prefix.clone(),
             log,
             snapshots: Snapshots::new(indexer, config.store.equity_interval_s),
             memory: Memory::default(),
@@ -299,7 +300,7 @@ fn client_config(config: &Config, topics: &Topics, embedded: Option<SocketAddr>)
         client_id: config.instance.clone(),
         username: config.mqtt.username.clone(),
         password: config.mqtt.password.as_ref().map(|secret| secret.value.clone()),
-        command_filters: topics.commands(),
+        command_filters: topics.commands().into_iter().chain(config.mqtt.birth_topic.clone()).collect(),
         will_topic: topics.at("daemon/state"),
         session_expiry_s: config.mqtt.session_expiry_s,
         keep_alive_s: KEEP_ALIVE_S,
