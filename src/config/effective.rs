@@ -23,6 +23,7 @@ impl Config {
         out.table("store");
         out.text("path", self.store.path.to_string_lossy());
         out.text("engine", self.store.engine.as_str());
+        out.bare("journal_file_kb_max", self.store.journal_file_bytes_max / 1024);
         out.bare("equity_interval_s", self.store.equity_interval_s);
         out.bare("equity_retention_days", self.store.equity_retention_days.unwrap_or(0));
         out.bare("signal_retention_days", self.store.signal_retention_days.unwrap_or(0));

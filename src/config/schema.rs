@@ -127,6 +127,7 @@ pub(super) const MQTT: &[Key] = &[
 pub(super) const STORE: &[Key] = &[
     with("path", Kind::Path, "/var/lib/tradebus"),
     with("engine", Kind::Words(&["sled", "memory", "redb"]), "sled"),
+    with("journal_file_kb_max", Kind::Integer(64, 1_048_576), "65536"),
     with("equity_interval_s", Kind::Integer(60, 86_400), "300"),
     with("equity_retention_days", Kind::Integer(0, 36_500), "365"),
     with("signal_retention_days", Kind::Integer(0, 36_500), "0"),

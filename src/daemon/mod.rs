@@ -16,6 +16,8 @@ pub mod options;
 pub mod outbox;
 mod report;
 mod snapshots;
+#[cfg(test)]
+mod store_tests;
 mod wiring;
 
 use std::time::Duration;

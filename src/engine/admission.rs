@@ -4,6 +4,7 @@ use rust_decimal::{Decimal, RoundingStrategy};
 
 use super::event::SignalOrigin;
 use super::settings::StrategySettings;
+use super::signal_rate::Room;
 use crate::model::amount::{Price, Ratio};
 use crate::model::signal::{Action, Reason, Refusal, Signal, Size};
 use crate::model::time::Timestamp;
@@ -88,4 +89,20 @@ pub(super) fn check_deviation(
     let far = distance.checked_div(ours.value()).unwrap_or(Decimal::MAX);
     let far = far.round_dp_with_strategy(4, RoundingStrategy::AwayFromZero).normalize();
     refuse(Reason::PriceDeviation, format!("price: {price} is {far} % away from {ours}, and {limit}"))
+}
+
+/// The refusal of an entry while the store fails.
+pub(super) fn store_fails() -> Refusal {
+    let detail = "the store fails: only what closes a position is taken until it works again";
+    Refusal::new(Reason::StoreUnavailable, detail)
+}
+
+/// A refusal that would have to be remembered is another one when it cannot be: there is no room, or the store fails,
+/// where its answer would wait for the disk and stand in the broker's window before an exit.
+pub(super) fn kept(room: &Room, signal: &Signal, refusal: Refusal, store_available: bool) -> Refusal {
+    match refusal {
+        refusal if refusal.reason.frees_id() => refusal,
+        _ if !store_available && signal.action != Action::Flat => store_fails(),
+        refusal => room.or(signal.action, refusal),
+    }
 }

@@ -11,6 +11,7 @@ pub mod effect;
 pub mod event;
 pub mod exchange_control;
 pub mod exposure;
+pub mod gauge;
 pub mod guard;
 pub mod kpi;
 pub mod level_control;

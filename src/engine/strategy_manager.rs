@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::admission::{check_age, check_deviation, check_supported};
+use super::admission::{check_age, check_deviation, check_supported, kept, store_fails};
 use super::desk::Desk;
 use super::effect::{AlertLevel, Effect, Update};
 use super::event::{ReplyToken, SignalMessage, SignalOrigin};
@@ -92,7 +92,7 @@ impl StrategyManager {
                 let admitted = Admitted { settings, account, key, origin: message.origin, room };
                 decide(desk, exchanges, &admitted, signal, self.store_available)
             }
-            Err(refusal) => Decision::rejected(room.or(signal.action, refusal)),
+            Err(refusal) => Decision::rejected(kept(&room, signal, refusal, self.store_available)),
         };
         let target_applied = signal.action.is_target() && decision.outcome.refusal().is_none();
         let mut result = result_of(desk.at, message, decision.outcome);
@@ -184,7 +184,7 @@ fn decide(
 ) -> Decision {
     let planned = match plan_of(desk, exchanges, admitted, signal) {
         Ok(planned) => planned,
-        Err(refusal) => return Decision::rejected(admitted.room.or(signal.action, refusal)),
+        Err(refusal) => return Decision::rejected(kept(&admitted.room, signal, refusal, store_available)),
     };
     let crowded = admitted.room.refusal(signal.action);
     let (quantity, opened, cancel_first, only_closes) = match planned {
@@ -204,8 +204,7 @@ fn decide(
         return Decision::rejected(crowded);
     }
     if !store_available && !opened.is_zero() {
-        let detail = "the store fails: entries wait until it works again";
-        return Decision::rejected(Refusal::new(Reason::StoreUnavailable, detail));
+        return Decision::rejected(store_fails());
     }
     if cancel_first {
         cancel_symbol(desk, exchanges, admitted, signal);
