@@ -29,7 +29,7 @@ use crate::engine::effect::{Effect, Update};
 use crate::engine::event::{Event, ReplyToken, SignalMessage, SignalOrigin};
 use crate::engine::record::Record;
 use crate::message::topic::{Inbound as Topic, Topics};
-use crate::message::tradingview::{self, TradingViewSettings};
+use crate::message::tradingview::{self, AllSettings};
 use crate::message::{level, signal, view};
 use crate::model::ids::{SignalId, StoreId, StrategyId};
 use crate::model::market::MarketEvent;
@@ -76,7 +76,7 @@ pub struct EngineLoop {
     /// How topics are called.
     pub topics: Topics,
     /// The strategies that take TradingView alerts, and how theirs are read.
-    pub alerts: BTreeMap<StrategyId, TradingViewSettings>,
+    pub alerts: AllSettings,
     /// To Home Assistant.
     pub announcer: Announcer,
     /// Health and feeds.

@@ -120,15 +120,7 @@ impl Running {
         let info = info(&config.instance, clock.now(), &settings).into_bytes();
         outbox.retained(&topics.at("daemon/info"), info, None);
         let events = EngineLoop {
-            health: HealthReporter {
-                feeds: statuses,
-                bus: bus.status(),
-                commit: committer.figures.clone(),
-                outbox: outbox.clone(),
-                topics: topics.clone(),
-                retained_refused: 0,
-                indexer: indexer.clone(),
-            },
+            health: HealthReporter::new(statuses, bus.status(), &committer, &outbox, &topics, &indexer),
             engine: Engine::new(settings, state),
             clock,
             committer,

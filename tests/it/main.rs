@@ -23,6 +23,7 @@ mod parity;
 mod poison;
 mod properties;
 mod scenarios;
+mod signal_rate;
 mod simulation;
 mod tidy;
 mod tradingview;
