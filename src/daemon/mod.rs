@@ -16,6 +16,7 @@ pub mod options;
 pub mod outbox;
 mod report;
 mod snapshots;
+mod supervision;
 mod wiring;
 
 use std::time::Duration;
@@ -58,6 +59,7 @@ pub fn run(config: &Config, options: RunOptions) -> Result<(), RunError> {
             outcome = running.events.run(&mut running.inputs, running.store_id_new) => outcome,
             error = ended_by_itself(&mut running.client) => Err(error),
         };
+        supervision::stopping();
         running.stop(outcome.is_ok()).await;
         outcome
     })

@@ -36,6 +36,11 @@ pub struct Ended {
 impl Program {
     /// Starts `tradebus` with these arguments; both of its outputs go to `log`.
     pub fn start(arguments: &[&str], log: &Path) -> Self {
+        Self::start_under(&[], arguments, log)
+    }
+
+    /// The same with more environment variables.
+    pub fn start_under(environment: &[(&str, &str)], arguments: &[&str], log: &Path) -> Self {
         let file = File::options().create(true).append(true).open(log).expect("a log file");
         let mut command = Command::new(env!("CARGO_BIN_EXE_tradebus"));
         let ours = std::env::vars_os().map(|(name, _)| name);
@@ -43,6 +48,7 @@ impl Program {
             command.env_remove(name);
         }
         let child = command
+            .envs(environment.iter().copied())
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(file.try_clone().expect("a second handle"))

@@ -12,6 +12,7 @@ mod shutdown;
 mod signals;
 mod store_faults;
 mod stores;
+mod supervision;
 
 use crate::support::bus::Bus;
 use crate::support::mosquitto::{Mosquitto, Setup};
