@@ -18,6 +18,7 @@ mod discovery;
 mod feeds;
 mod kpi;
 mod mqtt_client;
+mod operations;
 mod parity;
 mod poison;
 mod properties;
