@@ -19,6 +19,7 @@ mod report;
 mod snapshots;
 #[cfg(test)]
 mod store_tests;
+mod supervision;
 mod wiring;
 
 use std::time::Duration;
@@ -61,6 +62,7 @@ pub fn run(config: &Config, options: RunOptions) -> Result<(), RunError> {
             outcome = running.events.run(&mut running.inputs, running.store_id_new) => outcome,
             error = ended_by_itself(&mut running.client) => Err(error),
         };
+        supervision::stopping();
         running.stop(outcome.is_ok()).await;
         outcome
     })

@@ -19,6 +19,7 @@ mod examples;
 mod feeds;
 mod kpi;
 mod mqtt_client;
+mod operations;
 mod parity;
 mod poison;
 mod properties;
