@@ -21,6 +21,7 @@ mod schema;
 mod secret;
 mod source;
 mod strategy;
+mod tls;
 mod value;
 
 use std::collections::BTreeMap;
@@ -33,6 +34,7 @@ pub use mqtt::{Broker, MqttConfig};
 pub use secret::Secret;
 pub use source::{ENVIRONMENT_PREFIX, FILE_DEFAULT, FileSource, Sources};
 pub use strategy::{AccountConfig, Route, StrategyConfig, TypeConfig};
+pub use tls::{Certificate, Tls};
 
 use crate::exchange::paper::PaperSettings;
 use crate::model::ids::{StrategyType, Symbol};

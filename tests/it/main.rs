@@ -17,6 +17,7 @@ mod deploy;
 mod discovery;
 mod feeds;
 mod kpi;
+mod link;
 mod mqtt_client;
 mod parity;
 mod poison;
