@@ -68,11 +68,10 @@ pub fn run(config: &Config, options: RunOptions) -> Result<(), RunError> {
     })
 }
 
-/// Waits for the client to give up; for ever while it goes on.
+/// Waits for the client's end, which only a failure of its own brings.
 async fn ended_by_itself(client: &mut wiring::Client) -> RunError {
     match client.await {
-        Ok(Err(error)) => RunError::Mqtt(error),
-        Ok(Ok(())) => RunError::Broker("the MQTT client ended".into()),
+        Ok(()) => RunError::Broker("the MQTT client ended".into()),
         Err(error) => RunError::Internal(format!("the MQTT client failed: {error}")),
     }
 }

@@ -18,6 +18,7 @@ mod discovery;
 mod examples;
 mod feeds;
 mod kpi;
+mod link;
 mod mqtt_client;
 mod operations;
 mod parity;
