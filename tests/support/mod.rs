@@ -3,6 +3,7 @@
 pub mod bus;
 pub mod certificates;
 pub mod fake_broker;
+pub mod disk;
 pub mod ledger;
 pub mod mosquitto;
 pub mod program;
