@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 use super::mqtt::{AckToken, Bus};
-use super::outbox::{JournalEvent, OutboxHandle, Qos};
+use super::outbox::{JournalEvent, Outbox, OutboxHandle, Qos};
 use crate::engine::record::Record;
 use crate::message::topic::Topics;
 use crate::message::view::{self, Message, MessageKind};
@@ -53,10 +53,17 @@ pub struct Reply {
 impl Reply {
     /// Answers and acknowledges.
     pub fn release(self, outbox: &OutboxHandle, bus: &Bus) {
+        let ack = outbox.with(|outbox| self.put(outbox));
+        bus.ack(ack);
+        outbox.wake();
+    }
+
+    /// Puts the answer into the outbox, and gives what is to be acknowledged.
+    fn put(self, outbox: &mut Outbox) -> AckToken {
         if let (Some((topic, correlation)), Some(payload)) = (self.response, self.payload) {
             outbox.respond(&topic, payload.into_bytes(), correlation);
         }
-        bus.ack(self.ack);
+        self.ack
     }
 }
 
@@ -187,20 +194,13 @@ struct Thread {
     group: Group,
 }
 
-/// What waits for one commit.
+/// What waits for one commit, and leaves after it.
 #[derive(Default)]
 struct Group {
     records: Vec<Record>,
-    released: Vec<Released>,
+    messages: Vec<Message>,
     retained: BTreeMap<String, (String, Option<u32>)>,
-}
-
-/// What leaves after the commit, in order.
-enum Released {
-    /// The event message of the record at this position.
-    Record(usize),
-    Message(Message),
-    Reply(Reply),
+    replies: Vec<Reply>,
 }
 
 impl Thread {
@@ -216,7 +216,7 @@ impl Thread {
                         self.act(other, jobs);
                     }
                 }
-                if self.group.records.len() + self.group.released.len() < GROUP_RECORDS_MAX {
+                if self.group.len() < GROUP_RECORDS_MAX {
                     next = jobs.try_recv().ok();
                 }
             }
@@ -263,9 +263,6 @@ impl Thread {
                     let bytes = self.context.ledger.bytes_written();
                     self.figures.bytes_written.store(bytes, Ordering::Relaxed);
                     self.figures.committed.store(self.context.ledger.last_sequence(), Ordering::Release);
-                    if let Some(follower) = self.figures.follower.get() {
-                        follower.unpark();
-                    }
                 }
                 Err(JournalError::TooLarge { .. }) if end - written > 1 => limit = (end - written) / 2,
                 Err(error) => {
@@ -284,6 +281,10 @@ impl Thread {
             let _ = self.context.events.send(StoreEvent::Working);
         }
         self.release();
+        // Only now: its work would hold up on one core what somebody waits for.
+        if let Some(follower) = self.figures.follower.get().filter(|_| written > 0) {
+            follower.unpark();
+        }
         for job in later {
             self.act(job, jobs);
         }
@@ -313,25 +314,27 @@ impl Thread {
         }
     }
 
+    /// Puts everything into the outbox before the client is woken, once: it then leaves with one write, instead of a
+    /// write, a wakeup and an answer of the broker for each message before the result.
     fn release(&mut self) {
-        let group = std::mem::take(&mut self.group);
-        let first = self.context.ledger.last_sequence() + 1 - group.records.len() as u64;
-        let (outbox, topics) = (&self.context.outbox, &self.context.topics);
-        for released in group.released {
-            match released {
-                Released::Record(index) => {
-                    let sequence = first + index as u64;
-                    if let Some(message) = view::event(topics, &group.records[index], sequence, false) {
-                        outbox.event(sequence, &message.topic, message.payload.into_bytes());
-                    }
-                }
-                Released::Message(message) => send(outbox, message),
-                Released::Reply(reply) => reply.release(outbox, &self.context.bus),
+        let Group { records, messages, retained, replies } = std::mem::take(&mut self.group);
+        let first = self.context.ledger.last_sequence() + 1 - records.len() as u64;
+        let topics = &self.context.topics;
+        let event = |(sequence, record)| Some((sequence, view::event(topics, record, sequence, false)?));
+        let events: Vec<(u64, Message)> = (first..).zip(&records).filter_map(event).collect();
+        let mut acks = Vec::new();
+        self.context.outbox.with(|outbox| {
+            for (sequence, message) in events {
+                outbox.event(sequence, &message.topic, message.payload.into_bytes());
             }
-        }
-        for (topic, (payload, expiry_s)) in group.retained {
-            outbox.retained(&topic, payload.into_bytes(), expiry_s);
-        }
+            messages.into_iter().for_each(|message| put(outbox, message));
+            acks.extend(replies.into_iter().map(|reply| reply.put(outbox)));
+            for (topic, (payload, expiry_s)) in retained {
+                outbox.retained(&topic, payload.into_bytes(), expiry_s);
+            }
+        });
+        acks.into_iter().for_each(|ack| self.context.bus.ack(ack));
+        self.context.outbox.wake();
     }
 
     /// Reads event messages back from the journal, as far as it is on disk.
@@ -364,22 +367,29 @@ impl Group {
     fn add(&mut self, items: Vec<Item>) {
         for item in items {
             match item {
-                Item::Record(record) => {
-                    self.released.push(Released::Record(self.records.len()));
-                    self.records.push(*record);
-                }
+                Item::Record(record) => self.records.push(*record),
                 Item::Message(Message { topic, payload, kind: MessageKind::Retained(expiry_s) }) => {
                     self.retained.insert(topic, (payload, expiry_s));
                 }
-                Item::Message(message) => self.released.push(Released::Message(message)),
-                Item::Reply(reply) => self.released.push(Released::Reply(reply)),
+                Item::Message(message) => self.messages.push(message),
+                Item::Reply(reply) => self.replies.push(reply),
             }
         }
     }
+
+    /// All but the retained messages, whose newest values alone are kept.
+    fn len(&self) -> usize {
+        self.records.len() + self.messages.len() + self.replies.len()
+    }
 }
 
-/// Hands a message to the outbox.
+/// Hands a message to the client.
 pub fn send(outbox: &OutboxHandle, message: Message) {
+    outbox.with(|outbox| put(outbox, message));
+    outbox.wake();
+}
+
+fn put(outbox: &mut Outbox, message: Message) {
     let payload = message.payload.into_bytes();
     match message.kind {
         MessageKind::Retained(expiry_s) => outbox.retained(&message.topic, payload, expiry_s),
