@@ -8,6 +8,7 @@ mod announcer;
 pub mod broker;
 pub mod clock;
 pub mod commit;
+pub mod committer;
 pub mod engine_loop;
 pub mod feed;
 pub mod health;

@@ -2,8 +2,8 @@
 
 pub mod bus;
 pub mod certificates;
-pub mod fake_broker;
 pub mod disk;
+pub mod fake_broker;
 pub mod ledger;
 pub mod mosquitto;
 pub mod program;
