@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::announcer::{Announcer, Cause};
+use super::backups::{Backups, ResponseTo};
 use super::clock::Clock;
 use super::commit::{Committer, Item, Job, Reply, StoreEvent, send};
 use super::health::HealthReporter;
@@ -74,6 +75,8 @@ pub struct EngineLoop {
     pub bus: Bus,
     /// How topics are called.
     pub topics: Topics,
+    /// Copies of the store.
+    pub backups: Backups,
     /// To Home Assistant.
     pub announcer: Announcer,
     /// Health and feeds.
@@ -97,9 +100,14 @@ pub struct Memory {
     store_failing: bool,
 }
 
-struct Waiting {
-    ack: AckToken,
-    response: Option<(String, Option<Vec<u8>>)>,
+/// Who waits for an answer.
+pub(super) struct Waiting {
+    /// Acknowledged with the answer.
+    pub ack: AckToken,
+    /// Where else the answer goes.
+    pub response: ResponseTo,
+    /// Operation and id of a request.
+    pub asked: Option<(String, Option<SignalId>)>,
 }
 
 impl EngineLoop {
@@ -133,6 +141,7 @@ impl EngineLoop {
                 () = tokio::time::sleep(wakeup.unwrap_or_default()), if wakeup.is_some() => {
                     self.handle(Event::Wakeup).await?;
                 }
+                copy = self.backups.finished() => self.backup_finished(copy),
                 cause = self.announcer.next() => self.announce(cause).await?,
                 _ = published.tick() => self.journal_published().await?,
                 _ = health.tick() => {
@@ -235,7 +244,8 @@ impl EngineLoop {
     /// Sends every effect on its way: what waits for the disk to the committing thread, the rest to the outbox.
     fn dispatch(&mut self) {
         let mut items = Vec::new();
-        for effect in self.memory.effects.drain(..) {
+        let mut effects = std::mem::take(&mut self.memory.effects);
+        for effect in effects.drain(..) {
             report::log(&effect);
             match effect {
                 Effect::Persist(record) => items.push(Item::Record(Box::new(record))),
@@ -251,7 +261,7 @@ impl EngineLoop {
                     }
                 }
                 Effect::Reply { token, result } => {
-                    if let Some(Waiting { ack, response }) = self.memory.waiting.remove(&token) {
+                    if let Some(Waiting { ack, response, .. }) = self.memory.waiting.remove(&token) {
                         let payload = result.as_ref().map(view::signal_result);
                         let reply = Reply { ack, response, payload };
                         if result.as_ref().is_some_and(protects_nothing) {
@@ -261,8 +271,14 @@ impl EngineLoop {
                         }
                     }
                 }
+                Effect::Answer { token, answer } => {
+                    if let Some(waiting) = self.memory.waiting.remove(&token) {
+                        self.answer(waiting, &answer, &mut items);
+                    }
+                }
             }
         }
+        self.memory.effects = effects;
         if !items.is_empty() {
             self.committer.give(Job::Batch(items));
         }
@@ -281,19 +297,28 @@ impl EngineLoop {
             self.health.retained_refused += 1;
             self.outbox.retained(&topic, Vec::new(), None);
         }
-        self.memory.token += 1;
-        let token = self.memory.token;
         let response =
             response_topic.filter(|topic| self.may_respond(topic)).map(|topic| (topic, correlation));
-        self.memory.waiting.insert(token, Waiting { ack, response });
-        Some(match about {
+        match about {
             Topic::Signal(strategy) => {
+                let token = self.wait_for(Waiting { ack, response, asked: None });
                 let read = signal::read(strategy, &payload, retain);
                 let strategy = strategy.to_string();
-                Event::Signal(Box::new(SignalMessage { token, strategy, id: read.id, body: read.body }))
+                Some(Event::Signal(Box::new(SignalMessage { token, strategy, id: read.id, body: read.body })))
             }
-            Topic::Level(strategy) => Event::Level(level::read(token, strategy, &payload, retain)),
-        })
+            Topic::Level(strategy) => {
+                let token = self.wait_for(Waiting { ack, response, asked: None });
+                Some(Event::Level(level::read(token, strategy, &payload, retain)))
+            }
+            Topic::Request(op) => self.request((op, &payload, retain), ack, response),
+        }
+    }
+
+    /// Remembers who waits, under a new token.
+    pub(super) fn wait_for(&mut self, waiting: Waiting) -> ReplyToken {
+        self.memory.token += 1;
+        self.memory.waiting.insert(self.memory.token, waiting);
+        self.memory.token
     }
 
     /// Whether a response may go there: not into our own tree (it could be a command), nor into Home Assistant's.
@@ -327,10 +352,13 @@ fn protects_nothing(result: &SignalResult) -> bool {
     result.outcome.refusal().is_some_and(|refusal| refusal.reason.frees_id())
 }
 
-/// The signal that is to blame if the engine fails on this event.
+/// The signal or request that is to blame if the engine fails on this event.
 fn poison_of(event: &Event) -> Option<(StrategyId, SignalId)> {
-    let Event::Signal(message) = event else { return None };
-    Some((StrategyId::new(&message.strategy).ok()?, message.id.clone()?))
+    match event {
+        Event::Signal(message) => Some((StrategyId::new(&message.strategy).ok()?, message.id.clone()?)),
+        Event::Request(request) => Some((request.strategy?, request.id.clone()?)),
+        _ => None,
+    }
 }
 
 fn text_of(panic: &(dyn std::any::Any + Send)) -> String {

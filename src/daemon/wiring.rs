@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use super::announcer::Announcer;
+use super::backups::Backups;
 use super::clock::Clock;
 use super::commit::{CommitContext, Committer, start as start_committer};
 use super::engine_loop::{EngineLoop, Inputs, Memory};
@@ -104,8 +105,7 @@ impl Running {
         let refiller = tokio::spawn(refill(outbox.clone(), committer.clone()));
         let (feeds_stop, feeds_stopped) = watch::channel(false);
         let (markets, statuses, feeds) = start_feeds(config, &clock, &feeds_stopped)?;
-        let started = info(&config.instance, clock.now(), &settings).into_bytes();
-        outbox.retained(&topics.at("daemon/info"), started, None);
+        say_info(config, &settings, &clock, &outbox, &topics);
         let events = EngineLoop {
             health: HealthReporter {
                 feeds: statuses,
@@ -119,6 +119,7 @@ impl Running {
             engine: Engine::new(settings, state),
             clock,
             committer,
+            backups: Backups::new(&config.store),
             announcer: Announcer::new(config, outbox.clone(), bus.status()),
             outbox,
             bus: bus.clone(),
@@ -178,6 +179,17 @@ impl Running {
     async fn flush(&self) -> bool {
         tokio::time::timeout(LAST_WRITE, self.events.committer.flush()).await.is_ok()
     }
+}
+
+fn say_info(
+    config: &Config,
+    settings: &EngineSettings,
+    clock: &Clock,
+    outbox: &OutboxHandle,
+    topics: &Topics,
+) {
+    let payload = info(&config.instance, clock.now(), settings);
+    outbox.retained(&topics.at("daemon/info"), payload.into_bytes(), None);
 }
 
 fn start_indexer(

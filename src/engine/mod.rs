@@ -19,6 +19,8 @@ pub mod portfolio;
 pub mod price_module;
 pub mod publication;
 pub mod record;
+pub mod request_history;
+pub mod requests;
 pub mod settings;
 pub mod signal_history;
 pub mod sizing;
@@ -110,11 +112,16 @@ impl Engine {
             }
             Event::Signal(message) => {
                 let mut desk = Desk::new(at, &mut self.state, &self.prices, effects);
-                self.strategies.on_signal(&mut desk, &mut self.exchanges, &message);
+                let result = self.strategies.on_signal(&mut desk, &mut self.exchanges, &message);
+                desk.emit(Effect::Reply { token: message.token, result });
             }
             Event::Level(command) => {
                 let mut desk = Desk::new(at, &mut self.state, &self.prices, effects);
                 self.strategies.on_level(&mut desk, &mut self.exchanges, &command);
+            }
+            Event::Request(request) => {
+                let mut desk = Desk::new(at, &mut self.state, &self.prices, effects);
+                self.strategies.on_request(&mut desk, &mut self.exchanges, &request);
             }
             Event::Published { through } => {
                 let through = through.min(self.state.sequence);

@@ -3,13 +3,15 @@
 use crate::model::ids::{FeedId, StrategyId, StrategyType, Symbol};
 
 /// Every topic below the base, with the words that stand for its variable parts.
-pub const ALL: [&str; 22] = [
+pub const ALL: [&str; 24] = [
     "daemon/state",
     "daemon/info",
     "daemon/health",
     "daemon/alert",
     "daemon/level",
     "daemon/level/set",
+    "daemon/request/<op>",
+    "daemon/response/<op>",
     "price/<feed>/<symbol>",
     "tick/<feed>/<symbol>",
     "feed/<feed>",
@@ -41,6 +43,8 @@ pub enum Inbound<'a> {
     Signal(&'a str),
     /// A level for the daemon (`None`) or this strategy.
     Level(Option<&'a str>),
+    /// A request for this operation.
+    Request(&'a str),
 }
 
 impl Topics {
@@ -86,7 +90,7 @@ impl Topics {
 
     /// What the daemon subscribes to.
     pub fn commands(&self) -> Vec<String> {
-        ["strategy/+/signal", "strategy/+/level/set", "daemon/level/set"]
+        ["strategy/+/signal", "strategy/+/level/set", "daemon/level/set", "daemon/request/+"]
             .iter()
             .map(|filter| self.at(filter))
             .collect()
@@ -100,6 +104,7 @@ impl Topics {
             ["strategy", id, "signal"] => Some(Inbound::Signal(id)),
             ["strategy", id, "level", "set"] => Some(Inbound::Level(Some(id))),
             ["daemon", "level", "set"] => Some(Inbound::Level(None)),
+            ["daemon", "request", op] => Some(Inbound::Request(op)),
             _ => None,
         }
     }
@@ -118,6 +123,8 @@ mod tests {
         check("home/tradebus/strategy/tv1/signal", Some(Inbound::Signal("tv1")));
         check("home/tradebus/strategy/tv1/level/set", Some(Inbound::Level(Some("tv1"))));
         check("home/tradebus/daemon/level/set", Some(Inbound::Level(None)));
+        check("home/tradebus/daemon/request/kpis", Some(Inbound::Request("kpis")));
+        check("home/tradebus/daemon/response/kpis", None);
         check("home/tradebus/strategy/tv1/signal/result", None);
         check("home/tradebusx/daemon/level/set", None);
         check("tradebus/daemon/level/set", None);
