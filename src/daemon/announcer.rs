@@ -20,6 +20,8 @@ use crate::message::discovery::{Announcement, Input, announce, birth_delay_ms, i
 /// Why something is to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
+    /// The daemon has started.
+    Start,
     /// The broker had no session of ours, and so perhaps nothing of what it kept for us.
     SessionLost,
     /// Home Assistant started.

@@ -119,7 +119,7 @@ impl EngineLoop {
         self.memory.checkpointed = self.engine.state().sequence;
         self.memory.month = self.clock.now().month();
         self.handle(Event::Start { store_id_new }).await?;
-        self.announce(Cause::SessionLost).await?;
+        self.announce(Cause::Start).await?;
         let mut published = ticking(PUBLISHED_INTERVAL);
         let mut health = ticking(HEALTH_INTERVAL);
         let mut charts = ticking(self.snapshots.chart_interval);

@@ -8,6 +8,7 @@ mod homeassistant;
 mod kill;
 mod load;
 mod parity;
+mod requests;
 mod restarts;
 mod shutdown;
 mod signals;
