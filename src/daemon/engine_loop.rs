@@ -27,9 +27,10 @@ use super::snapshots::Snapshots;
 use crate::backtest::event_log::EventLogWriter;
 use crate::engine::Engine;
 use crate::engine::effect::{Effect, Update};
-use crate::engine::event::{Event, ReplyToken, SignalMessage};
+use crate::engine::event::{Event, ReplyToken, SignalMessage, SignalOrigin};
 use crate::engine::record::Record;
 use crate::message::topic::{Inbound as Topic, Topics};
+use crate::message::tradingview::{self, TradingViewSettings};
 use crate::message::{level, signal, view};
 use crate::model::ids::{SignalId, StoreId, StrategyId};
 use crate::model::market::MarketEvent;
@@ -77,6 +78,8 @@ pub struct EngineLoop {
     pub topics: Topics,
     /// Copies of the store.
     pub backups: Backups,
+    /// The strategies that take TradingView alerts, and how theirs are read.
+    pub alerts: BTreeMap<StrategyId, TradingViewSettings>,
     /// To Home Assistant.
     pub announcer: Announcer,
     /// Health and feeds.
@@ -118,6 +121,7 @@ impl EngineLoop {
     pub async fn run(&mut self, inputs: &mut Inputs, store_id_new: StoreId) -> Result<(), RunError> {
         self.memory.checkpointed = self.engine.state().sequence;
         self.memory.month = self.clock.now().month();
+        self.announcer.say_info(&self.engine, self.clock.now(), &self.topics);
         self.handle(Event::Start { store_id_new }).await?;
         self.announce(Cause::Start).await?;
         let mut published = ticking(PUBLISHED_INTERVAL);
@@ -303,8 +307,15 @@ impl EngineLoop {
             Topic::Signal(strategy) => {
                 let token = self.wait_for(Waiting { ack, response, asked: None });
                 let read = signal::read(strategy, &payload, retain);
-                let strategy = strategy.to_string();
-                Some(Event::Signal(Box::new(SignalMessage { token, strategy, id: read.id, body: read.body })))
+                let (strategy, origin) = (strategy.to_string(), SignalOrigin::Native);
+                let (id, body) = (read.id, read.body);
+                Some(Event::Signal(Box::new(SignalMessage { token, strategy, id, body, origin })))
+            }
+            Topic::Alert(strategy) => {
+                let token = self.wait_for(Waiting { ack, response, asked: None });
+                let read = tradingview::read(strategy, &payload, retain, &self.alerts);
+                report::log_alert(&read);
+                Some(Event::Signal(Box::new(read.into_message(token))))
             }
             Topic::Level(strategy) => {
                 let token = self.wait_for(Waiting { ack, response, asked: None });

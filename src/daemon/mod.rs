@@ -19,6 +19,8 @@ pub mod outbox;
 mod report;
 mod requests;
 mod snapshots;
+#[cfg(test)]
+mod store_tests;
 mod wiring;
 
 use std::time::Duration;

@@ -28,12 +28,12 @@ use crate::config::{self, Broker, Config, FeedClock, FeedConfig};
 use crate::engine::Engine;
 use crate::engine::settings::EngineSettings;
 use crate::engine::state::State;
-use crate::message::daemon::info;
 use crate::message::topic::Topics;
 use crate::model::ids::StoreId;
 use crate::model::market::MarketEvent;
 use crate::model::time::Timestamp;
 use crate::store::Ledger;
+use crate::store::disk::{Disk, SystemDisk};
 use crate::venue::synthetic::SyntheticSymbol;
 
 /// Prices that wait for the engine; then feeds wait.
@@ -77,7 +77,20 @@ impl Running {
         options: &RunOptions,
         stop: watch::Receiver<bool>,
     ) -> Result<Running, RunError> {
-        let (ledger, state) = open_store(config)?;
+        Running::start_on(config, options, stop, Box::new(SystemDisk)).await
+    }
+
+    /// The same on another disk.
+    ///
+    /// # Errors
+    /// What cannot start.
+    pub async fn start_on(
+        config: &Config,
+        options: &RunOptions,
+        stop: watch::Receiver<bool>,
+        disk: Box<dyn Disk>,
+    ) -> Result<Running, RunError> {
+        let (ledger, state) = open_store(config, disk)?;
         let settings = config.engine_settings();
         let clock = clock_of(config)?;
         let log = event_log(options, &settings, &state)?;
@@ -86,7 +99,6 @@ impl Running {
         #[cfg(not(feature = "embedded-broker"))]
         let address = None;
         greet(options, address);
-
         let topics = Topics::new(&config.mqtt.base_topic);
         let outbox = OutboxHandle::new(Outbox::new(state.published, ledger.last_sequence()));
         let (inbound_sender, inbound) = mpsc::channel(INBOUND_MAX);
@@ -105,7 +117,6 @@ impl Running {
         let refiller = tokio::spawn(refill(outbox.clone(), committer.clone()));
         let (feeds_stop, feeds_stopped) = watch::channel(false);
         let (markets, statuses, feeds) = start_feeds(config, &clock, &feeds_stopped)?;
-        say_info(config, &settings, &clock, &outbox, &topics);
         let events = EngineLoop {
             health: HealthReporter {
                 feeds: statuses,
@@ -124,6 +135,7 @@ impl Running {
             outbox,
             bus: bus.clone(),
             topics,
+            alerts: config.tradingview(),
             log,
             snapshots: Snapshots::new(indexer, config.store.equity_interval_s),
             memory: Memory::default(),
@@ -181,17 +193,6 @@ impl Running {
     }
 }
 
-fn say_info(
-    config: &Config,
-    settings: &EngineSettings,
-    clock: &Clock,
-    outbox: &OutboxHandle,
-    topics: &Topics,
-) {
-    let payload = info(&config.instance, clock.now(), settings);
-    outbox.retained(&topics.at("daemon/info"), payload.into_bytes(), None);
-}
-
 fn start_indexer(
     config: &Config,
     state: &State,
@@ -215,9 +216,10 @@ fn system(what: &'static str) -> impl FnOnce(std::io::Error) -> RunError {
     move |error| RunError::System { what, error }
 }
 
-fn open_store(config: &Config) -> Result<(Ledger, State), RunError> {
+fn open_store(config: &Config, disk: Box<dyn Disk>) -> Result<(Ledger, State), RunError> {
     let dir = &config.store.path;
-    let (ledger, opening) = Ledger::open(dir).map_err(|error| RunError::Store { dir: dir.clone(), error })?;
+    let (ledger, opening) = Ledger::open_on(dir, config.store.journal_file_bytes_max, disk)
+        .map_err(|error| RunError::Store { dir: dir.clone(), error })?;
     for warning in &opening.warnings {
         tracing::warn!("store: {warning}");
     }

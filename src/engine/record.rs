@@ -114,6 +114,16 @@ pub struct Announced {
     pub components: Vec<(String, String)>,
 }
 
+impl Done {
+    /// Whether there was nothing to do.
+    pub fn is_nothing(&self) -> bool {
+        match self {
+            Done::Cancelled(ids) => ids.is_empty(),
+            Done::Closed(results) => results.is_empty(),
+        }
+    }
+}
+
 /// A strategy as the store knows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StrategyRecord {

@@ -6,10 +6,10 @@
 
 use std::collections::BTreeSet;
 
-use super::admission::{AGE_FLAT_MS_MAX, check_time};
+use super::admission::{AGE_FLAT_MS_MAX, check_time, store_fails};
 use super::desk::Desk;
 use super::effect::{Answer, Effect, Told};
-use super::event::{Query, Request, SignalMessage};
+use super::event::{Query, Request, SignalMessage, SignalOrigin};
 use super::exchange_control::{ExchangeControl, is_sent_exit};
 use super::record::{Done, Record, RequestRecord, Scope};
 use super::request_history::REQUESTS_MAX;
@@ -71,6 +71,10 @@ impl StrategyManager {
             Query::ClosePosition => Done::Closed(self.close(desk, exchanges, &change)),
             _ => Done::Cancelled(cancel(desk, exchanges, &change)),
         };
+        if done.is_nothing() {
+            // Nothing needs to be remembered of it, and so it may be refused.
+            self.check_room(desk)?;
+        }
         desk.record(Record::Request(RequestRecord {
             strategy: change.strategy,
             id: change.id.clone(),
@@ -81,6 +85,20 @@ impl StrategyManager {
         }));
         exchanges.touch(change.account);
         Ok((done, false))
+    }
+
+    /// Whether a request that found nothing to do can be remembered: a loop of them would fill the disk, or stand
+    /// before an exit in the broker's window while the disk fails.
+    fn check_room(&self, desk: &Desk<'_>) -> Result<(), Refusal> {
+        if desk.state().requests.is_full(desk.at) {
+            let detail =
+                format!("{REQUESTS_MAX} requests of 5 minutes are remembered, and there is nothing to do");
+            return Err(Refusal::new(Reason::RateLimited, detail));
+        }
+        if !self.store_available {
+            return Err(store_fails());
+        }
+        Ok(())
     }
 
     /// One `flat` for the symbol that is named, or for each that has a position or an order.
@@ -116,7 +134,8 @@ impl StrategyManager {
             };
             let id = Some(signal.id.clone());
             let strategy = change.strategy.to_string();
-            let message = SignalMessage { token: 0, strategy, id, body: Ok(signal) };
+            let origin = SignalOrigin::Native;
+            let message = SignalMessage { token: 0, strategy, id, body: Ok(signal), origin };
             results.extend(self.on_signal(desk, exchanges, &message));
         }
         results
@@ -185,12 +204,7 @@ fn check(desk: &Desk<'_>, exchanges: &ExchangeControl, change: &Change<'_>) -> R
     {
         return refuse(Reason::UnknownSymbol, format!("symbol: {symbol} is not one of {}", change.strategy));
     }
-    check_time(desk.at, change.time, AGE_FLAT_MS_MAX)?;
-    // An exit passes: its signals remember their ids by themselves.
-    if change.query == Query::CancelOrders && desk.state().requests.is_full(desk.at) {
-        return refuse(Reason::RateLimited, format!("{REQUESTS_MAX} requests of 5 minutes are remembered"));
-    }
-    Ok(())
+    check_time(desk.at, change.time, AGE_FLAT_MS_MAX)
 }
 
 impl ExchangeControl {

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 const PATIENCE: Duration = Duration::from_secs(40);
 /// What a test says itself is of no interest to it.
-const COMMANDS: [&str; 2] = ["/signal", "/level/set"];
+const COMMANDS: [&str; 3] = ["/signal", "/tradingview", "/level/set"];
 
 /// A message as it arrived.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,6 +63,8 @@ pub struct Heard {
     /// How often `online` was said.
     pub online: usize,
     pub prices: u64,
+    /// In order of arrival.
+    pub ticks: Vec<Message>,
 }
 
 impl Heard {
@@ -117,6 +119,7 @@ impl Heard {
             ["daemon", "alert"] => self.alerts.push(json()),
             ["daemon", "state"] => self.online += usize::from(message.payload == b"online"),
             ["price", ..] => self.prices += 1,
+            ["tick", ..] => self.ticks.push(message.clone()),
             _ => {}
         }
         self.newest.insert(message.topic.clone(), message);
