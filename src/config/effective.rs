@@ -28,6 +28,8 @@ impl Config {
         out.bare("equity_interval_s", self.store.equity_interval_s);
         out.bare("equity_retention_days", self.store.equity_retention_days.unwrap_or(0));
         out.bare("signal_retention_days", self.store.signal_retention_days.unwrap_or(0));
+        out.text("backup_dir", self.store.backup_dir.to_string_lossy());
+        out.bare("backups_kept", self.store.backups_kept);
         out.table("log");
         out.text(
             "format",

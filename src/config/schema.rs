@@ -135,6 +135,8 @@ pub(super) const STORE: &[Key] = &[
     with("equity_interval_s", Kind::Integer(60, 86_400), "300"),
     with("equity_retention_days", Kind::Integer(0, 36_500), "365"),
     with("signal_retention_days", Kind::Integer(0, 36_500), "0"),
+    with("backup_dir", Kind::Path, ""),
+    with("backups_kept", Kind::Integer(1, 1_000), "7"),
 ];
 
 pub(super) const LOG: &[Key] = &[

@@ -15,11 +15,16 @@ use super::outbox::OutboxHandle;
 use crate::config::Config;
 use crate::engine::Engine;
 use crate::engine::record::Announced;
+use crate::message::daemon::info;
 use crate::message::discovery::{Announcement, Input, announce, birth_delay_ms, is_birth, withdraw};
+use crate::message::topic::Topics;
+use crate::model::time::Timestamp;
 
 /// Why something is to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
+    /// The daemon has started.
+    Start,
     /// The broker had no session of ours, and so perhaps nothing of what it kept for us.
     SessionLost,
     /// Home Assistant started.
@@ -65,6 +70,12 @@ impl Announcer {
             with_state: false,
             settled: Vec::new(),
         }
+    }
+
+    /// Publishes what the daemon is.
+    pub fn say_info(&self, engine: &Engine, started: Timestamp, topics: &Topics) {
+        let payload = info(&self.instance, started, engine.settings());
+        self.outbox.retained(&topics.at("daemon/info"), payload.into_bytes(), None);
     }
 
     /// Waits for the next cause to do something. May be dropped at any time.

@@ -4,6 +4,7 @@
 //! opposite order. Its parts meet only through inboxes and the outbox.
 
 mod announcer;
+mod backups;
 #[cfg(feature = "embedded-broker")]
 pub mod broker;
 pub mod clock;
@@ -17,6 +18,7 @@ pub mod mqtt;
 pub mod options;
 pub mod outbox;
 mod report;
+mod requests;
 mod snapshots;
 #[cfg(test)]
 mod store_tests;

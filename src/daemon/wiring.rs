@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use super::announcer::Announcer;
+use super::backups::Backups;
 use super::clock::Clock;
 use super::commit::{CommitContext, Committer, start as start_committer};
 use super::engine_loop::{EngineLoop, Inputs, Memory};
@@ -27,7 +28,6 @@ use crate::config::{self, Broker, Config, FeedClock, FeedConfig};
 use crate::engine::Engine;
 use crate::engine::settings::EngineSettings;
 use crate::engine::state::State;
-use crate::message::daemon::info;
 use crate::message::topic::Topics;
 use crate::model::ids::StoreId;
 use crate::model::market::MarketEvent;
@@ -115,13 +115,12 @@ impl Running {
         let refiller = tokio::spawn(refill(outbox.clone(), committer.clone()));
         let (feeds_stop, feeds_stopped) = watch::channel(false);
         let (markets, statuses, feeds) = start_feeds(config, &clock, &feeds_stopped)?;
-        let info = info(&config.instance, clock.now(), &settings).into_bytes();
-        outbox.retained(&topics.at("daemon/info"), info, None);
         let events = EngineLoop {
             health: HealthReporter::new(statuses, bus.status(), &committer, &outbox, &topics, &indexer),
             engine: Engine::new(settings, state),
             clock,
             committer,
+            backups: Backups::new(&config.store),
             announcer: Announcer::new(config, outbox.clone(), bus.status()),
             outbox,
             bus: bus.clone(),

@@ -45,7 +45,10 @@ pub(super) fn check_age(at: Timestamp, signal: &Signal) -> Result<(), Refusal> {
 }
 
 /// Whether a message of this time may still act.
-pub(super) fn check_time(at: Timestamp, time: Timestamp, age_ms_max: i64) -> Result<(), Refusal> {
+///
+/// # Errors
+/// `stale` or `from_future`.
+pub fn check_time(at: Timestamp, time: Timestamp, age_ms_max: i64) -> Result<(), Refusal> {
     let age_ms = at.since_ms(time);
     let seconds = |ms: i64| ms as f64 / 1000.0;
     if age_ms > age_ms_max {

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::record::Announced;
 use crate::model::amount::Price;
-use crate::model::ids::{SignalId, StoreId, StrategyId};
+use crate::model::ids::{SignalId, StoreId, StrategyId, Symbol};
 use crate::model::market::MarketEvent;
 use crate::model::signal::{Refusal, Signal};
 use crate::model::time::Timestamp;
@@ -26,6 +26,8 @@ pub enum Event {
     Signal(Box<SignalMessage>),
     /// Somebody changes a level.
     Level(LevelCommand),
+    /// Somebody asks for something on the bus.
+    Request(Box<Request>),
     /// The broker has acknowledged every event message through this sequence.
     Published {
         /// Sequence of the last record whose message was acknowledged.
@@ -128,4 +130,34 @@ pub struct LevelCommand {
     pub time: Option<Timestamp>,
     /// Id of the command; loosening needs one.
     pub id: Option<SignalId>,
+}
+
+/// What can be asked of the engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Query {
+    /// Key figures.
+    Kpis,
+    /// Open positions.
+    Positions,
+    /// Take the working orders of a strategy back.
+    CancelOrders,
+    /// Close the positions of a strategy.
+    ClosePosition,
+}
+
+/// A message on a request topic that could be read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Request {
+    /// Who waits for the answer.
+    pub token: ReplyToken,
+    /// What is asked.
+    pub query: Query,
+    /// Its id; what changes something needs one.
+    pub id: Option<SignalId>,
+    /// When the sender made it; what changes something needs one.
+    pub time: Option<Timestamp>,
+    /// Whose; what changes something needs one.
+    pub strategy: Option<StrategyId>,
+    /// Which of its symbols; `None` is all.
+    pub symbol: Option<Symbol>,
 }

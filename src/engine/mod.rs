@@ -20,6 +20,8 @@ pub mod portfolio;
 pub mod price_module;
 pub mod publication;
 pub mod record;
+pub mod request_history;
+pub mod requests;
 pub mod settings;
 pub mod signal_history;
 pub mod signal_rate;
@@ -112,11 +114,16 @@ impl Engine {
             }
             Event::Signal(message) => {
                 let mut desk = Desk::new(at, &mut self.state, &self.prices, effects);
-                self.strategies.on_signal(&mut desk, &mut self.exchanges, &message);
+                let result = self.strategies.on_signal(&mut desk, &mut self.exchanges, &message);
+                desk.emit(Effect::Reply { token: message.token, result });
             }
             Event::Level(command) => {
                 let mut desk = Desk::new(at, &mut self.state, &self.prices, effects);
                 self.strategies.on_level(&mut desk, &mut self.exchanges, &command);
+            }
+            Event::Request(request) => {
+                let mut desk = Desk::new(at, &mut self.state, &self.prices, effects);
+                self.strategies.on_request(&mut desk, &mut self.exchanges, &request);
             }
             Event::Published { through } => {
                 let through = through.min(self.state.sequence);

@@ -83,7 +83,7 @@ impl ExchangeControl {
         }
     }
 
-    fn kpi_view(&self, desk: &Desk<'_>, scope: Scope, members: &[StrategyId]) -> KpiView {
+    pub(super) fn kpi_view(&self, desk: &Desk<'_>, scope: Scope, members: &[StrategyId]) -> KpiView {
         let ledgers: Vec<&StrategyState> = members.iter().map(|id| &desk.state().strategies[id]).collect();
         let mut trades = TradeStats::default();
         ledgers.iter().for_each(|ledger| trades.merge(&ledger.trades));
@@ -126,7 +126,7 @@ impl ExchangeControl {
         }
     }
 
-    fn position_view(&self, desk: &Desk<'_>, index: usize, symbol: Symbol) -> PositionView {
+    pub(super) fn position_view(&self, desk: &Desk<'_>, index: usize, symbol: Symbol) -> PositionView {
         let account = &self.accounts[index];
         let position = desk.state().strategies[&account.settings.id].positions.get(&symbol);
         let key = account.settings.markets.get(&symbol);

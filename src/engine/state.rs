@@ -11,6 +11,7 @@ use super::event::{Level, LevelScope};
 use super::record::{
     Announced, LevelCause, LevelRecord, Record, SampleRecord, Scope, SignalRecord, StrategyRecord,
 };
+use super::request_history::RequestHistory;
 use super::signal_history::{Decided, SignalHistory};
 use crate::model::amount::{Money, Price};
 use crate::model::ids::{ClientOrderId, SignalId, StoreId, StrategyId, StrategyType, Symbol, VenueId};
@@ -51,6 +52,8 @@ pub struct State {
     pub level_commands: VecDeque<SignalId>,
     /// What Home Assistant may know of, by discovery topic.
     pub announced: BTreeMap<String, Announced>,
+    /// Requests that were carried out lately.
+    pub requests: RequestHistory,
 }
 
 /// How many level commands are remembered; a repeated one is also refused for its age.
@@ -225,6 +228,7 @@ impl State {
             Record::Announced(device) => {
                 self.announced.insert(device.topic.clone(), device.clone());
             }
+            Record::Request(request) => self.requests.insert(request),
         }
     }
 

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use super::admission::{check_age, check_deviation, check_supported, kept, store_fails};
 use super::desk::Desk;
-use super::effect::{AlertLevel, Effect, Update};
-use super::event::{ReplyToken, SignalMessage, SignalOrigin};
+use super::effect::{AlertLevel, Update};
+use super::event::{SignalMessage, SignalOrigin};
 use super::exchange_control::{ExchangeControl, is_sent_exit};
 use super::exposure::Opening;
 use super::order_manager::{OPEN_ORDERS_MAX, OrderDraft, order_id};
@@ -63,14 +63,13 @@ impl StrategyManager {
         StrategyManager { strategies, rates, store_available: true, unanswerable: 0 }
     }
 
-    /// Decides a signal and answers it.
+    /// Decides a signal, and journals its result or publishes one that is not journalled. `None` when it has no id.
     pub fn on_signal(
         &mut self,
         desk: &mut Desk<'_>,
         exchanges: &mut ExchangeControl,
         message: &SignalMessage,
-    ) {
-        let token = message.token;
+    ) -> Option<SignalResult> {
         let signal = match &message.body {
             Ok(signal) => signal,
             Err(refusal) => return self.refuse_unread(desk, message, refusal),
@@ -79,11 +78,11 @@ impl StrategyManager {
         let Some(settings) = known else {
             let detail = format!("strategy: {:?} is not configured", message.strategy);
             let refusal = Refusal::new(Reason::UnknownStrategy, detail);
-            return answer(desk, token, result_of(desk.at, message, Outcome::Rejected(refusal)));
+            return published(desk, result_of(desk.at, message, Outcome::Rejected(refusal)));
         };
         if let Some(decided) = desk.state().signals.find(desk.at, settings.id, &signal.id).cloned() {
             let result = repeat(desk.at, message, signal, &decided);
-            return answer(desk, token, result);
+            return published(desk, result);
         }
         let rate = self.rates.get_mut(&settings.id).expect("every strategy has a rate");
         let room = rate.room(desk, settings.id);
@@ -102,7 +101,7 @@ impl StrategyManager {
             exchanges.touch(index);
         }
         if result.outcome.refusal().is_some_and(|refusal| refusal.reason.frees_id()) {
-            return answer(desk, token, result);
+            return published(desk, result);
         }
         desk.record(Record::Signal(SignalRecord {
             strategy: settings.id,
@@ -113,7 +112,7 @@ impl StrategyManager {
             target_applied,
             result: result.clone(),
         }));
-        desk.emit(Effect::Reply { token, result: Some(result) });
+        Some(result)
     }
 
     /// Everything that can be judged before the position is looked at, in the order of the contract. Gives the
@@ -151,16 +150,21 @@ impl StrategyManager {
         Ok((account, key))
     }
 
-    fn refuse_unread(&mut self, desk: &mut Desk<'_>, message: &SignalMessage, refusal: &Refusal) {
+    fn refuse_unread(
+        &mut self,
+        desk: &mut Desk<'_>,
+        message: &SignalMessage,
+        refusal: &Refusal,
+    ) -> Option<SignalResult> {
         if message.id.is_some() {
             let result = result_of(desk.at, message, Outcome::Rejected(refusal.clone()));
-            return answer(desk, message.token, result);
+            return published(desk, result);
         }
         self.unanswerable += 1;
         let strategy = StrategyId::new(&message.strategy).ok();
         let text = format!("{}: {} (number {})", refusal.reason.as_str(), refusal.detail, self.unanswerable);
         desk.alert(AlertLevel::Warning, "signal_refused", strategy, text);
-        desk.emit(Effect::Reply { token: message.token, result: None });
+        None
     }
 }
 
@@ -383,8 +387,8 @@ fn result_of(at: Timestamp, message: &SignalMessage, outcome: Outcome) -> Signal
     }
 }
 
-/// Publishes and replies a result that is not journalled.
-fn answer(desk: &mut Desk<'_>, token: ReplyToken, result: SignalResult) {
+/// Publishes a result that is not journalled.
+fn published(desk: &mut Desk<'_>, result: SignalResult) -> Option<SignalResult> {
     desk.publish(Update::Result(result.clone()));
-    desk.emit(Effect::Reply { token, result: Some(result) });
+    Some(result)
 }

@@ -3,7 +3,7 @@
 use crate::model::ids::{FeedId, StrategyId, StrategyType, Symbol};
 
 /// Every topic below the base, with the words that stand for its variable parts.
-pub const ALL: [&str; 25] = [
+pub const ALL: [&str; 27] = [
     "daemon/state",
     "daemon/info",
     "daemon/health",
@@ -11,6 +11,8 @@ pub const ALL: [&str; 25] = [
     "daemon/level",
     "daemon/level/set",
     "daemon/probe",
+    "daemon/request/<op>",
+    "daemon/response/<op>",
     "price/<feed>/<symbol>",
     "tick/<feed>/<symbol>",
     "feed/<feed>",
@@ -46,6 +48,8 @@ pub enum Inbound<'a> {
     Alert(Option<&'a str>),
     /// A level for the daemon (`None`) or this strategy.
     Level(Option<&'a str>),
+    /// A request for this operation.
+    Request(&'a str),
 }
 
 impl Topics {
@@ -97,6 +101,7 @@ impl Topics {
             "tradingview",
             "strategy/+/level/set",
             "daemon/level/set",
+            "daemon/request/+",
         ]
         .iter()
         .map(|filter| self.at(filter))
@@ -124,6 +129,7 @@ impl Topics {
             ["tradingview"] => Some(Inbound::Alert(None)),
             ["strategy", id, "level", "set"] => Some(Inbound::Level(Some(id))),
             ["daemon", "level", "set"] => Some(Inbound::Level(None)),
+            ["daemon", "request", op] => Some(Inbound::Request(op)),
             _ => None,
         }
     }
@@ -158,6 +164,8 @@ mod tests {
         check("home/tradebus/strategy/tv1/tradingview/x", None);
         check("home/tradebus/strategy/tv1/level/set", Some(Inbound::Level(Some("tv1"))));
         check("home/tradebus/daemon/level/set", Some(Inbound::Level(None)));
+        check("home/tradebus/daemon/request/kpis", Some(Inbound::Request("kpis")));
+        check("home/tradebus/daemon/response/kpis", None);
         check("home/tradebus/strategy/tv1/signal/result", None);
         check("home/tradebusx/daemon/level/set", None);
         check("tradebus/daemon/level/set", None);

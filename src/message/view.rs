@@ -233,7 +233,7 @@ fn scope_state(view: &ScopeView) -> String {
     money(head, &view.money).shown("time", view.time).finish()
 }
 
-fn position(view: &PositionView) -> String {
+pub(super) fn position(view: &PositionView) -> String {
     let side = match (view.quantity.is_positive(), view.quantity.is_negative()) {
         (true, _) => "long",
         (_, true) => "short",
@@ -323,7 +323,7 @@ fn trade(trade: &Trade, sequence: u64, replayed: bool) -> String {
         .finish()
 }
 
-fn kpi(view: &KpiView) -> String {
+pub(super) fn kpi(view: &KpiView) -> String {
     let kpis = &view.kpis;
     let money = |value: Option<Money>| value.map(|money| money.value());
     Object::new()

@@ -120,7 +120,8 @@ impl Index {
             | Record::Retired { .. }
             | Record::Level(_)
             | Record::Published { .. }
-            | Record::Announced(_) => {}
+            | Record::Announced(_)
+            | Record::Request(_) => {}
         }
         self.meta.applied = sequence;
         Ok(())

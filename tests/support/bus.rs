@@ -54,6 +54,8 @@ pub struct Heard {
     /// Results without an id.
     pub results_nameless: Vec<Value>,
     pub alerts: Vec<Value>,
+    /// Answers to requests, in order of arrival.
+    pub answers: Vec<Value>,
     /// What Home Assistant is told, in order of arrival.
     pub discovery: Vec<Message>,
     /// Messages outside the daemon's tree and Home Assistant's.
@@ -86,6 +88,9 @@ impl Heard {
     }
 
     fn take(&mut self, message: Message) {
+        if message.topic.starts_with("tradebus/daemon/request/") {
+            return;
+        }
         if message.topic.starts_with("homeassistant/") {
             return self.discovery.push(message);
         }
@@ -105,6 +110,11 @@ impl Heard {
                     }
                     None => self.results_nameless.push(result),
                 }
+            }
+            ["daemon", "response", op] => {
+                let answer = json();
+                assert_eq!(answer["op"], *op, "{answer}");
+                self.answers.push(answer);
             }
             ["daemon", "alert"] => self.alerts.push(json()),
             ["daemon", "state"] => self.online += usize::from(message.payload == b"online"),

@@ -11,6 +11,7 @@
 //! s1: ID ACTION key=value...       signal ID {json}                retained ID {json}
 //! alerts ID key=value...           alert ID|- body                 retained_alert ID|- body
 //! level daemon|ID word-or-json     store failing|works             published N
+//! request OP {json}
 //! ```
 //!
 //! `@-5000` stands for the time 5 s ago, `\n` in an alert for the end of a line. A transcript has each command, then
@@ -22,6 +23,7 @@ use tradebus::engine::effect::{Effect, Update};
 use tradebus::engine::event::Event;
 use tradebus::engine::event::LevelScope;
 use tradebus::engine::record::{LevelRecord, Record, SampleRecord, Scope};
+use tradebus::message::request::{self, Op};
 use tradebus::message::topic::Topics;
 use tradebus::message::tradingview::AllSettings;
 use tradebus::message::{level, view};
@@ -34,7 +36,7 @@ use tradebus::model::signal::SignalResult;
 use crate::rig::{self, Rig};
 
 /// What a transcript shows unless the script says otherwise.
-const SHOWN: [&str; 8] = ["order", "fill", "trade", "signal", "level", "record", "alert", "result"];
+const SHOWN: [&str; 9] = ["order", "fill", "trade", "signal", "level", "record", "alert", "result", "answer"];
 
 /// A script that is being run.
 struct Scenario {
@@ -165,6 +167,12 @@ impl Scenario {
                 let strategy = (words[1] != "daemon").then_some(words[1]);
                 Event::Level(level::read(self.token, strategy, json().as_bytes(), false))
             }
+            "request" => {
+                let asked = request::read(words[1], json().as_bytes(), false);
+                let wish = asked.wish.expect("a request that can be read");
+                let Op::Engine(query) = wish.op else { panic!("{}: not the engine's", words[1]) };
+                Event::Request(Box::new(wish.request(self.token, query, asked.id)))
+            }
             "store" => Event::Store { available: words[1] == "works" },
             "published" => Event::Published { through: words[1].parse().unwrap() },
             "wake" => Event::Wakeup,
@@ -193,6 +201,8 @@ impl Scenario {
     /// Each message gets exactly one answer, behind everything that protects it.
     fn check_replies(&self, words: &[&str], effects: &[Effect]) {
         let replies: Vec<_> = effects.iter().filter(|e| matches!(e, Effect::Reply { .. })).collect();
+        let answers = effects.iter().filter(|e| matches!(e, Effect::Answer { .. })).count();
+        assert_eq!(answers, usize::from(words[0] == "request"), "answers to {words:?}");
         let commands = ["signal", "retained", "alert", "retained_alert", "level"];
         let asks = words[0].ends_with(':') || commands.contains(&words[0]);
         assert_eq!(replies.len(), usize::from(asks), "answers to {words:?}");
@@ -217,8 +227,18 @@ impl Scenario {
                     self.put(kind, &format!("{} {}", message.topic, message.payload));
                 }
             }
+            Effect::Answer { answer, .. } => {
+                let payload = request::answer("", None, answer);
+                let payload = self.numbered(payload);
+                self.put("answer", &payload);
+            }
             Effect::Reply { .. } => {}
         }
+    }
+
+    /// Order ids as their numbers.
+    fn numbered(&self, text: String) -> String {
+        self.orders.iter().fold(text, |text, (id, number)| text.replace(id, &format!("#{number}")))
     }
 
     fn record(&mut self, record: &Record) {
@@ -242,6 +262,10 @@ impl Scenario {
             Record::Published { through } => ("record", format!("published {through}")),
             Record::Announced(device) => {
                 ("record", format!("announced {} {}", device.topic, device.components.len()))
+            }
+            Record::Request(request) => {
+                let (strategy, id) = (request.strategy, &request.id);
+                ("record", format!("request {strategy} {id} {:?}", request.symbol))
             }
             Record::Poisoned { strategy, id, .. } => ("record", format!("poisoned {strategy} {id}")),
         };

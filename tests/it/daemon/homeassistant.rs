@@ -5,8 +5,10 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 use tradebus::engine::record::Record;
+use tradebus::model::time::Timestamp;
 use tradebus::store::Ledger;
 
+use super::load::now_ms;
 use crate::support::bus::{Bus, Heard, Message};
 use crate::support::mosquitto::{Mosquitto, Setup};
 use crate::support::program::{Program, Site};
@@ -235,4 +237,71 @@ async fn discovery_turned_off_takes_everything_back() {
     let said = bus.heard.discovery.iter().filter(|message| message.topic.contains("/device/")).count();
     assert_eq!(said, 6);
     assert_eq!(journalled(&site).len(), 6);
+}
+
+/// What Home Assistant sends when `word` is chosen at a component: topic and payload, `age_ms` ago.
+fn chosen(heard: &Heard, device: &str, component: &str, word: &str, age_ms: i64) -> (String, String) {
+    let newest = heard.discovery.iter().rev().find(|message| message.topic == device).map(json);
+    let component = newest.expect("a device")["cmps"][component].clone();
+    let text = |key: &str| component[key].as_str().unwrap_or_default().to_owned();
+    let (topic, template) = (text("cmd_t"), text("cmd_tpl"));
+    if template.is_empty() {
+        return (topic, text("pl_prs"));
+    }
+    let (condition, rest) = template.split_once(" %}").expect("a condition");
+    let (plain, rest) = rest.split_once("{% else %}").expect("two branches");
+    if condition == format!("{{% if value == '{word}'") {
+        return (topic, plain.to_owned());
+    }
+    let time = Timestamp::from_ms(now_ms() - age_ms);
+    let body = rest.strip_suffix("{% endif %}").expect("an end").replace("{{ value }}", word);
+    let seconds = format!("{}.{:03}000", time.as_ms() / 1000, time.as_ms() % 1000);
+    let iso = time.to_string().replace('Z', "000+00:00");
+    let body = body.replace("{{ utcnow().timestamp() }}", &seconds);
+    (topic, body.replace("{{ utcnow().isoformat() }}", &iso))
+}
+
+#[tokio::test]
+async fn switches_and_selects_show_the_truth_after_every_command() {
+    let broker = Mosquitto::start(Setup::default());
+    let mut bus = Bus::connect(broker.port, "ear").await;
+    let site = Site::new(broker.port);
+    plan(&site, broker.port, &MORE);
+    let program = site.run();
+    until_announced(&mut bus, &[1, 1, 1]).await;
+    bus.until("the state", |heard| heard.json("strategy/alpha/state").is_some()).await;
+    let alpha = ("strategy/alpha/state", DEVICES[1]);
+    let daemon = ("daemon/level", DEVICES[0]);
+    let shown = |heard: &Heard, topic: &str| match topic {
+        "daemon/level" => heard.word(topic).map(str::to_owned),
+        _ => heard.json(topic).and_then(|state| state["level"].as_str().map(str::to_owned)),
+    };
+    // What is chosen, how long ago, with the retain flag or not; and what is so afterwards.
+    let table = [
+        (alpha, "run", "pause", 0, false, "pause"),
+        (alpha, "run", "run", 0, false, "run"),
+        (alpha, "level", "reduce", 600_000, false, "reduce"),
+        (alpha, "level", "run", 31_000, false, "reduce"),
+        (alpha, "run", "run", 0, true, "reduce"),
+        (alpha, "level", "sideways", 0, false, "reduce"),
+        (alpha, "level", "reduce", 0, false, "reduce"),
+        (alpha, "run", "run", 0, false, "run"),
+        (alpha, "flatten", "", 0, false, "reduce"),
+        (daemon, "level", "pause", 0, false, "pause"),
+        (daemon, "level", "run", 31_000, false, "pause"),
+        (daemon, "level", "run", 0, true, "pause"),
+        (daemon, "flatten", "", 0, false, "reduce"),
+        (daemon, "level", "run", 0, false, "run"),
+    ];
+    for ((topic, device), component, word, age_ms, retain, expected) in table {
+        let (command, payload) = chosen(&bus.heard, device, component, word, age_ms);
+        bus.drain();
+        bus.heard.newest.remove(&format!("tradebus/{topic}"));
+        bus.publish(&command, payload.as_bytes(), retain).await;
+        let what = format!("{expected} after {component} {word} {payload}");
+        bus.until(&what, |heard| shown(heard, topic).as_deref() == Some(expected)).await;
+    }
+    let refused = bus.heard.alerts.iter().filter(|alert| alert["code"] == "level_refused").count();
+    assert_eq!(refused, 5, "{:?}", bus.heard.alerts);
+    end(program);
 }

@@ -11,6 +11,7 @@ mod kill;
 mod kill_at;
 mod load;
 mod parity;
+mod requests;
 mod restarts;
 mod shutdown;
 mod signals;
