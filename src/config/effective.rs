@@ -123,6 +123,7 @@ impl Toml {
         }
         self.text("base_topic", &mqtt.base_topic);
         self.text("discovery_prefix", mqtt.discovery_prefix.as_deref().unwrap_or_default());
+        self.text("birth_topic", mqtt.birth_topic.as_deref().unwrap_or_default());
         self.bare("session_expiry_s", mqtt.session_expiry_s);
         self.bare("price_interval_ms", mqtt.price_interval_ms);
         self.number("price_deadband_bps", mqtt.price_deadband_bps);

@@ -119,6 +119,7 @@ pub(super) const MQTT: &[Key] = &[
     key("password", Kind::Secret),
     with("base_topic", Kind::Text, "tradebus"),
     with("discovery_prefix", Kind::Text, "homeassistant"),
+    with("birth_topic", Kind::Text, ""),
     with("session_expiry_s", Kind::Integer(60, 604_800), "86400"),
     with("price_interval_ms", Kind::Integer(100, 60_000), "5000"),
     with("price_deadband_bps", number("0", "1000"), "1"),

@@ -391,6 +391,7 @@ pub fn send(outbox: &OutboxHandle, message: Message) {
     let payload = message.payload.into_bytes();
     match message.kind {
         MessageKind::Retained(expiry_s) => outbox.retained(&message.topic, payload, expiry_s),
+        MessageKind::Announcement => outbox.announce(&message.topic, payload),
         MessageKind::Once => outbox.transient(&message.topic, payload, Qos::AtLeastOnce),
         MessageKind::Fleeting => outbox.transient(&message.topic, payload, Qos::AtMostOnce),
     }

@@ -14,6 +14,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 
+use super::announcer::{Announcer, Cause};
 use super::clock::Clock;
 use super::commit::{Committer, Item, Job, Reply, StoreEvent, send};
 use super::health::HealthReporter;
@@ -76,8 +77,8 @@ pub struct EngineLoop {
     pub topics: Topics,
     /// The strategies that take TradingView alerts, and how theirs are read.
     pub alerts: AllSettings,
-    /// Topics below this prefix are never taken as response topics.
-    pub discovery_prefix: Option<String>,
+    /// To Home Assistant.
+    pub announcer: Announcer,
     /// Health and feeds.
     pub health: HealthReporter,
     /// What is stored beside the journal.
@@ -113,6 +114,7 @@ impl EngineLoop {
         self.memory.checkpointed = self.engine.state().sequence;
         self.memory.month = self.clock.now().month();
         self.handle(Event::Start { store_id_new }).await?;
+        self.announce(Cause::SessionLost).await?;
         let mut published = ticking(PUBLISHED_INTERVAL);
         let mut health = ticking(HEALTH_INTERVAL);
         let mut charts = ticking(self.snapshots.chart_interval);
@@ -134,6 +136,7 @@ impl EngineLoop {
                 () = tokio::time::sleep(wakeup.unwrap_or_default()), if wakeup.is_some() => {
                     self.handle(Event::Wakeup).await?;
                 }
+                cause = self.announcer.next() => self.announce(cause).await?,
                 _ = published.tick() => self.journal_published().await?,
                 _ = health.tick() => {
                     self.health.publish(self.engine.state(), self.clock.now());
@@ -154,7 +157,8 @@ impl EngineLoop {
         self.handle(Event::Shutdown).await
     }
 
-    /// Journals through which event the broker acknowledged, so that a restart repeats only the rest.
+    /// Journals through which event the broker acknowledged, so that a restart repeats only the rest; and what it took
+    /// back from Home Assistant.
     ///
     /// # Errors
     /// When the engine failed.
@@ -162,6 +166,21 @@ impl EngineLoop {
         let through = self.outbox.acknowledged_through();
         if through > self.engine.state().published {
             self.handle(Event::Published { through }).await?;
+        }
+        match self.announcer.settled() {
+            devices if devices.is_empty() => Ok(()),
+            devices => self.handle(Event::Announced(devices)).await,
+        }
+    }
+
+    /// Tells Home Assistant what there is, once that is on disk.
+    async fn announce(&mut self, cause: Cause) -> Result<(), RunError> {
+        if cause == Cause::Released {
+            self.announcer.on_released();
+        } else if !self.announcer.waits(cause == Cause::Birth) {
+            let announcement = self.announcer.announcement(&self.engine);
+            self.handle(Event::Announced(announcement.pending.clone())).await?;
+            self.announcer.send(announcement, &self.committer);
         }
         Ok(())
     }
@@ -255,7 +274,8 @@ impl EngineLoop {
     /// Reads a message from the bus. What is nothing for the engine is acknowledged here.
     fn event_of(&mut self, inbound: Inbound) -> Option<Event> {
         let Inbound { topic, payload, retain, response_topic, correlation, ack } = inbound;
-        let about = self.topics.inbound(&topic).filter(|_| !payload.is_empty());
+        let heard = self.announcer.hears(&topic, &payload, retain);
+        let about = self.topics.inbound(&topic).filter(|_| !heard && !payload.is_empty());
         let Some(about) = about else {
             self.bus.ack(ack);
             return None;
@@ -293,10 +313,8 @@ impl EngineLoop {
     /// Whether a response may go there: not into our own tree (it could be a command), nor into Home Assistant's.
     fn may_respond(&self, topic: &str) -> bool {
         let own = self.topics.at("");
-        let discovery =
-            self.discovery_prefix.as_ref().is_some_and(|prefix| topic.starts_with(prefix.as_str()));
         let valid = !topic.is_empty() && !topic.contains(['+', '#', '\0']) && !topic.starts_with('$');
-        valid && !topic.starts_with(&own) && !discovery
+        valid && !topic.starts_with(&own) && !self.announcer.owns(topic)
     }
 
     /// How long until the engine wants to be woken. A recorded clock wakes nobody: only its events move it.

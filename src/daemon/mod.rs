@@ -3,6 +3,7 @@
 //! [`run`] wires it: store, broker, outbox, MQTT client, committing thread, feeds, loop; and takes it apart in the
 //! opposite order. Its parts meet only through inboxes and the outbox.
 
+mod announcer;
 #[cfg(feature = "embedded-broker")]
 pub mod broker;
 pub mod clock;

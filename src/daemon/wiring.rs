@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
+use super::announcer::Announcer;
 use super::clock::Clock;
 use super::commit::{CommitContext, Committer, start as start_committer};
 use super::engine_loop::{EngineLoop, Inputs, Memory};
@@ -116,8 +117,7 @@ impl Running {
         let refiller = tokio::spawn(refill(outbox.clone(), committer.clone()));
         let (feeds_stop, feeds_stopped) = watch::channel(false);
         let (markets, statuses, feeds) = start_feeds(config, &clock, &feeds_stopped)?;
-        let info = info(&config.instance, clock.now(), &settings).into_bytes();
-        outbox.retained(&topics.at("daemon/info"), info, None);
+        outbox.retained(&topics.at("daemon/info"), info_of(config, &clock, &settings), None);
         let events = EngineLoop {
             health: HealthReporter {
                 feeds: statuses,
@@ -131,11 +131,11 @@ impl Running {
             engine: Engine::new(settings, state),
             clock,
             committer,
+            announcer: Announcer::new(config, outbox.clone(), bus.status()),
             outbox,
             bus: bus.clone(),
             topics,
             alerts: config.tradingview(),
-            discovery_prefix: config.mqtt.discovery_prefix.clone(),
             log,
             snapshots: Snapshots::new(indexer, config.store.equity_interval_s),
             memory: Memory::default(),
@@ -191,6 +191,11 @@ impl Running {
     async fn flush(&self) -> bool {
         tokio::time::timeout(LAST_WRITE, self.events.committer.flush()).await.is_ok()
     }
+}
+
+/// What runs here, as it is published.
+fn info_of(config: &Config, clock: &Clock, settings: &EngineSettings) -> Vec<u8> {
+    info(&config.instance, clock.now(), settings).into_bytes()
 }
 
 fn start_indexer(
@@ -299,7 +304,7 @@ fn client_config(config: &Config, topics: &Topics, embedded: Option<SocketAddr>)
         client_id: config.instance.clone(),
         username: config.mqtt.username.clone(),
         password: config.mqtt.password.as_ref().map(|secret| secret.value.clone()),
-        command_filters: topics.commands(),
+        command_filters: topics.commands().into_iter().chain(config.mqtt.birth_topic.clone()).collect(),
         will_topic: topics.at("daemon/state"),
         session_expiry_s: config.mqtt.session_expiry_s,
         keep_alive_s: KEEP_ALIVE_S,

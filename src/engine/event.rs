@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::record::Announced;
 use crate::model::amount::Price;
 use crate::model::ids::{SignalId, StoreId, StrategyId};
 use crate::model::market::MarketEvent;
@@ -35,6 +36,8 @@ pub enum Event {
         /// Whether records reach the disk.
         available: bool,
     },
+    /// Home Assistant is about to be told of these devices; those without components are gone from the broker.
+    Announced(Vec<Announced>),
     /// The time that `next_wakeup` asked for has come.
     Wakeup,
     /// The daemon stops: what only memory holds is recorded.

@@ -82,6 +82,11 @@ impl Engine {
         &self.state
     }
 
+    /// What it was told at its start.
+    pub fn settings(&self) -> &EngineSettings {
+        &self.settings
+    }
+
     /// The prices.
     pub fn prices(&self) -> &PriceModule {
         &self.prices
@@ -119,6 +124,10 @@ impl Engine {
                     let mut desk = Desk::new(at, &mut self.state, &self.prices, effects);
                     desk.record(Record::Published { through });
                 }
+            }
+            Event::Announced(devices) => {
+                let mut desk = Desk::new(at, &mut self.state, &self.prices, effects);
+                start::announced(&mut desk, devices);
             }
             Event::Store { available } => self.on_store(at, available, effects),
             Event::Wakeup => {}

@@ -54,7 +54,9 @@ pub struct Heard {
     /// Results without an id.
     pub results_nameless: Vec<Value>,
     pub alerts: Vec<Value>,
-    /// Messages outside the daemon's tree.
+    /// What Home Assistant is told, in order of arrival.
+    pub discovery: Vec<Message>,
+    /// Messages outside the daemon's tree and Home Assistant's.
     pub elsewhere: Vec<Message>,
     /// How often `online` was said.
     pub online: usize,
@@ -84,6 +86,9 @@ impl Heard {
     }
 
     fn take(&mut self, message: Message) {
+        if message.topic.starts_with("homeassistant/") {
+            return self.discovery.push(message);
+        }
         let Some(rest) = message.topic.strip_prefix("tradebus/") else { return self.elsewhere.push(message) };
         let levels: Vec<&str> = rest.split('/').collect();
         let json = || -> Value {

@@ -240,6 +240,9 @@ impl Scenario {
             Record::Market { key } => ("record", format!("market {} {}", key.feed, key.symbol)),
             Record::Retired { strategy, .. } => ("record", format!("retired {strategy}")),
             Record::Published { through } => ("record", format!("published {through}")),
+            Record::Announced(device) => {
+                ("record", format!("announced {} {}", device.topic, device.components.len()))
+            }
             Record::Poisoned { strategy, id, .. } => ("record", format!("poisoned {strategy} {id}")),
         };
         self.put(kind, &text);
@@ -337,7 +340,10 @@ fn kind_of(update: &Update) -> &'static str {
         Update::Kpi(_) => "kpi",
         Update::Level(_) => "level",
         Update::Result(_) => "result",
-        Update::ClearMarket(_) | Update::ClearType(_) | Update::ClearStrategy { .. } => "clear",
+        Update::ClearMarket(_)
+        | Update::ClearFeed(_)
+        | Update::ClearType(_)
+        | Update::ClearStrategy { .. } => "clear",
     }
 }
 

@@ -118,6 +118,12 @@ fn problems_of_mqtt_topics_and_times() {
         &["mqtt.discovery_prefix: \"tradebus\" is also base_topic; they must differ"],
     );
     mqtt("discovery_prefix = \"\"", &[]);
+    mqtt("birth_topic = \"ha/#\"", &["mqtt.birth_topic: \"ha/#\" has a wildcard"]);
+    mqtt(
+        "birth_topic = \"tradebus/daemon/level/set\"",
+        &["mqtt.birth_topic: is below base_topic \"tradebus\", which is ours"],
+    );
+    mqtt("birth_topic = \"ha/status\"", &[]);
     mqtt("price_interval_ms = 50", &["mqtt.price_interval_ms: 50 is out of range; it must be 100 to 60000"]);
     mqtt("price_interval_ms = 1.5", &["mqtt.price_interval_ms: 1.5 is not a whole number"]);
     mqtt("price_interval_ms = \"500\"", &[]);

@@ -5,6 +5,7 @@ mod alerts;
 mod demo;
 mod edges;
 mod fulldisk;
+mod homeassistant;
 mod kill;
 mod load;
 mod parity;
