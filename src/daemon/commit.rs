@@ -393,6 +393,7 @@ pub fn send(outbox: &OutboxHandle, message: Message) {
         MessageKind::Retained(expiry_s) => outbox.retained(&message.topic, payload, expiry_s),
         MessageKind::Announcement => outbox.announce(&message.topic, payload),
         MessageKind::Once => outbox.transient(&message.topic, payload, Qos::AtLeastOnce),
+        MessageKind::Expiring(expiry_s) => outbox.expiring(&message.topic, payload, expiry_s),
         MessageKind::Fleeting => outbox.transient(&message.topic, payload, Qos::AtMostOnce),
     }
 }

@@ -23,6 +23,7 @@ use super::options::RunError;
 use super::outbox::OutboxHandle;
 use super::report;
 use super::snapshots::Snapshots;
+use super::supervision::Supervision;
 use crate::backtest::event_log::EventLogWriter;
 use crate::engine::Engine;
 use crate::engine::effect::{Effect, Update};
@@ -115,6 +116,7 @@ impl EngineLoop {
         self.memory.month = self.clock.now().month();
         self.handle(Event::Start { store_id_new }).await?;
         self.announce(Cause::SessionLost).await?;
+        let mut supervision = Supervision::begin(self.committer.clone(), self.bus.status());
         let mut published = ticking(PUBLISHED_INTERVAL);
         let mut health = ticking(HEALTH_INTERVAL);
         let mut charts = ticking(self.snapshots.chart_interval);
@@ -124,6 +126,7 @@ impl EngineLoop {
             tokio::select! {
                 biased;
                 _ = inputs.stop.wait_for(|stop| *stop) => break,
+                () = supervision.speak() => {}
                 Some(event) = inputs.store.recv() => {
                     self.memory.store_failing = event == StoreEvent::Failing;
                     self.handle(Event::Store { available: event == StoreEvent::Working }).await?;

@@ -19,6 +19,7 @@ mod report;
 mod snapshots;
 #[cfg(test)]
 mod store_tests;
+mod supervision;
 mod wiring;
 
 use std::time::Duration;
@@ -61,16 +62,16 @@ pub fn run(config: &Config, options: RunOptions) -> Result<(), RunError> {
             outcome = running.events.run(&mut running.inputs, running.store_id_new) => outcome,
             error = ended_by_itself(&mut running.client) => Err(error),
         };
+        supervision::stopping();
         running.stop(outcome.is_ok()).await;
         outcome
     })
 }
 
-/// Waits for the client to give up; for ever while it goes on.
+/// Waits for the client's end, which only a failure of its own brings.
 async fn ended_by_itself(client: &mut wiring::Client) -> RunError {
     match client.await {
-        Ok(Err(error)) => RunError::Mqtt(error),
-        Ok(Ok(())) => RunError::Broker("the MQTT client ended".into()),
+        Ok(()) => RunError::Broker("the MQTT client ended".into()),
         Err(error) => RunError::Internal(format!("the MQTT client failed: {error}")),
     }
 }

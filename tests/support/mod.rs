@@ -1,6 +1,8 @@
 //! Helpers of the integration tests.
 
 pub mod bus;
+pub mod certificates;
+pub mod fake_broker;
 pub mod ledger;
 pub mod mosquitto;
 pub mod program;

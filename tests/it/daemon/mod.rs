@@ -14,6 +14,7 @@ mod shutdown;
 mod signals;
 mod store_faults;
 mod stores;
+mod supervision;
 mod ticks;
 
 use crate::support::bus::Bus;
