@@ -300,6 +300,9 @@ impl<'a> Session<'a> {
         match self.probe.came(&publish.payload, Instant::now()) {
             Came::Nothing => {}
             Came::Back(round_trip) => {
+                if self.context.status.borrow().round_trip.is_none() {
+                    tracing::info!(round_trip_ms = round_trip.as_millis(), "mqtt self-test passed");
+                }
                 self.context.status.send_modify(|status| status.round_trip = Some(round_trip));
             }
             Came::Foreign => {
