@@ -106,6 +106,7 @@ tick_size = 0.1
 lot_size = 0.0001
 [strategy.bench]
 type = "external"
+signals_per_minute_max = 1000000
 symbols = ["BTC-USDT"]
 balance = 100000000
 "#,

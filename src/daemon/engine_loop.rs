@@ -14,6 +14,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 
+use super::announcer::{Announcer, Cause};
 use super::clock::Clock;
 use super::commit::{Committer, Item, Job, Reply, StoreEvent, send};
 use super::health::HealthReporter;
@@ -22,12 +23,14 @@ use super::options::RunError;
 use super::outbox::OutboxHandle;
 use super::report;
 use super::snapshots::Snapshots;
+use super::supervision::Supervision;
 use crate::backtest::event_log::EventLogWriter;
 use crate::engine::Engine;
 use crate::engine::effect::{Effect, Update};
-use crate::engine::event::{Event, ReplyToken, SignalMessage};
+use crate::engine::event::{Event, ReplyToken, SignalMessage, SignalOrigin};
 use crate::engine::record::Record;
 use crate::message::topic::{Inbound as Topic, Topics};
+use crate::message::tradingview::{self, AllSettings};
 use crate::message::{level, signal, view};
 use crate::model::ids::{SignalId, StoreId, StrategyId};
 use crate::model::market::MarketEvent;
@@ -73,8 +76,10 @@ pub struct EngineLoop {
     pub bus: Bus,
     /// How topics are called.
     pub topics: Topics,
-    /// Topics below this prefix are never taken as response topics.
-    pub discovery_prefix: Option<String>,
+    /// The strategies that take TradingView alerts, and how theirs are read.
+    pub alerts: AllSettings,
+    /// To Home Assistant.
+    pub announcer: Announcer,
     /// Health and feeds.
     pub health: HealthReporter,
     /// What is stored beside the journal.
@@ -110,6 +115,8 @@ impl EngineLoop {
         self.memory.checkpointed = self.engine.state().sequence;
         self.memory.month = self.clock.now().month();
         self.handle(Event::Start { store_id_new }).await?;
+        self.announce(Cause::SessionLost).await?;
+        let mut supervision = Supervision::begin(self.committer.clone(), self.bus.status());
         let mut published = ticking(PUBLISHED_INTERVAL);
         let mut health = ticking(HEALTH_INTERVAL);
         let mut charts = ticking(self.snapshots.chart_interval);
@@ -119,6 +126,7 @@ impl EngineLoop {
             tokio::select! {
                 biased;
                 _ = inputs.stop.wait_for(|stop| *stop) => break,
+                () = supervision.speak() => {}
                 Some(event) = inputs.store.recv() => {
                     self.memory.store_failing = event == StoreEvent::Failing;
                     self.handle(Event::Store { available: event == StoreEvent::Working }).await?;
@@ -131,6 +139,7 @@ impl EngineLoop {
                 () = tokio::time::sleep(wakeup.unwrap_or_default()), if wakeup.is_some() => {
                     self.handle(Event::Wakeup).await?;
                 }
+                cause = self.announcer.next() => self.announce(cause).await?,
                 _ = published.tick() => self.journal_published().await?,
                 _ = health.tick() => {
                     self.health.publish(self.engine.state(), self.clock.now());
@@ -151,7 +160,8 @@ impl EngineLoop {
         self.handle(Event::Shutdown).await
     }
 
-    /// Journals through which event the broker acknowledged, so that a restart repeats only the rest.
+    /// Journals through which event the broker acknowledged, so that a restart repeats only the rest; and what it took
+    /// back from Home Assistant.
     ///
     /// # Errors
     /// When the engine failed.
@@ -159,6 +169,21 @@ impl EngineLoop {
         let through = self.outbox.acknowledged_through();
         if through > self.engine.state().published {
             self.handle(Event::Published { through }).await?;
+        }
+        match self.announcer.settled() {
+            devices if devices.is_empty() => Ok(()),
+            devices => self.handle(Event::Announced(devices)).await,
+        }
+    }
+
+    /// Tells Home Assistant what there is, once that is on disk.
+    async fn announce(&mut self, cause: Cause) -> Result<(), RunError> {
+        if cause == Cause::Released {
+            self.announcer.on_released();
+        } else if !self.announcer.waits(cause == Cause::Birth) {
+            let announcement = self.announcer.announcement(&self.engine);
+            self.handle(Event::Announced(announcement.pending.clone())).await?;
+            self.announcer.send(announcement, &self.committer);
         }
         Ok(())
     }
@@ -252,7 +277,8 @@ impl EngineLoop {
     /// Reads a message from the bus. What is nothing for the engine is acknowledged here.
     fn event_of(&mut self, inbound: Inbound) -> Option<Event> {
         let Inbound { topic, payload, retain, response_topic, correlation, ack } = inbound;
-        let about = self.topics.inbound(&topic).filter(|_| !payload.is_empty());
+        let heard = self.announcer.hears(&topic, &payload, retain);
+        let about = self.topics.inbound(&topic).filter(|_| !heard && !payload.is_empty());
         let Some(about) = about else {
             self.bus.ack(ack);
             return None;
@@ -269,8 +295,19 @@ impl EngineLoop {
         Some(match about {
             Topic::Signal(strategy) => {
                 let read = signal::read(strategy, &payload, retain);
-                let strategy = strategy.to_string();
-                Event::Signal(Box::new(SignalMessage { token, strategy, id: read.id, body: read.body }))
+                let (strategy, origin) = (strategy.to_string(), SignalOrigin::Native);
+                Event::Signal(Box::new(SignalMessage {
+                    token,
+                    strategy,
+                    id: read.id,
+                    body: read.body,
+                    origin,
+                }))
+            }
+            Topic::Alert(strategy) => {
+                let read = tradingview::read(strategy, &payload, retain, &self.alerts);
+                report::log_alert(&read);
+                Event::Signal(Box::new(read.into_message(token)))
             }
             Topic::Level(strategy) => Event::Level(level::read(token, strategy, &payload, retain)),
         })
@@ -279,10 +316,8 @@ impl EngineLoop {
     /// Whether a response may go there: not into our own tree (it could be a command), nor into Home Assistant's.
     fn may_respond(&self, topic: &str) -> bool {
         let own = self.topics.at("");
-        let discovery =
-            self.discovery_prefix.as_ref().is_some_and(|prefix| topic.starts_with(prefix.as_str()));
         let valid = !topic.is_empty() && !topic.contains(['+', '#', '\0']) && !topic.starts_with('$');
-        valid && !topic.starts_with(&own) && !discovery
+        valid && !topic.starts_with(&own) && !self.announcer.owns(topic)
     }
 
     /// How long until the engine wants to be woken. A recorded clock wakes nobody: only its events move it.

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use tokio::sync::watch;
 
-use super::commit::{CommitFigures, send};
+use super::commit::{CommitFigures, Committer, send};
 use super::feed::FeedStatus;
 use super::indexer::Indexer;
 use super::mqtt::BusStatus;
@@ -23,25 +23,42 @@ const PAGE_BYTES: u64 = 4096;
 /// How long the broker keeps health for a subscriber that is away: as long as Home Assistant believes it.
 const HEALTH_EXPIRY_S: u32 = 180;
 
+/// Every feed and its state.
+pub type FeedStatuses = Vec<(FeedId, watch::Receiver<FeedStatus>)>;
+
 /// Knows where the figures are.
 pub struct HealthReporter {
-    /// The feeds and their states.
-    pub feeds: Vec<(FeedId, watch::Receiver<FeedStatus>)>,
-    /// The connection to the broker.
-    pub bus: watch::Receiver<BusStatus>,
-    /// The committing thread's figures.
-    pub commit: Arc<CommitFigures>,
-    /// The outbox.
-    pub outbox: OutboxHandle,
-    /// How topics are called.
-    pub topics: Topics,
+    feeds: FeedStatuses,
+    bus: watch::Receiver<BusStatus>,
+    commit: Arc<CommitFigures>,
+    outbox: OutboxHandle,
+    topics: Topics,
     /// Retained commands that were refused and cleared.
     pub retained_refused: u64,
-    /// The query store.
-    pub indexer: Indexer,
+    indexer: Indexer,
 }
 
 impl HealthReporter {
+    /// Of all parts.
+    pub fn new(
+        feeds: FeedStatuses,
+        bus: watch::Receiver<BusStatus>,
+        committer: &Committer,
+        outbox: &OutboxHandle,
+        topics: &Topics,
+        indexer: &Indexer,
+    ) -> HealthReporter {
+        HealthReporter {
+            feeds,
+            bus,
+            commit: Arc::clone(&committer.figures),
+            outbox: outbox.clone(),
+            topics: topics.clone(),
+            retained_refused: 0,
+            indexer: indexer.clone(),
+        }
+    }
+
     /// Publishes health and every feed.
     pub fn publish(&self, state: &State, now: Timestamp) {
         let counters = self.outbox.counters();

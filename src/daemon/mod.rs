@@ -3,6 +3,7 @@
 //! [`run`] wires it: store, broker, outbox, MQTT client, committing thread, feeds, loop; and takes it apart in the
 //! opposite order. Its parts meet only through inboxes and the outbox.
 
+mod announcer;
 #[cfg(feature = "embedded-broker")]
 pub mod broker;
 pub mod clock;
@@ -16,6 +17,9 @@ pub mod options;
 pub mod outbox;
 mod report;
 mod snapshots;
+#[cfg(test)]
+mod store_tests;
+mod supervision;
 mod wiring;
 
 use std::time::Duration;
@@ -58,6 +62,7 @@ pub fn run(config: &Config, options: RunOptions) -> Result<(), RunError> {
             outcome = running.events.run(&mut running.inputs, running.store_id_new) => outcome,
             error = ended_by_itself(&mut running.client) => Err(error),
         };
+        supervision::stopping();
         running.stop(outcome.is_ok()).await;
         outcome
     })

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
+use super::announcer::Announcer;
 use super::clock::Clock;
 use super::commit::{CommitContext, Committer, start as start_committer};
 use super::engine_loop::{EngineLoop, Inputs, Memory};
@@ -32,6 +33,7 @@ use crate::model::ids::StoreId;
 use crate::model::market::MarketEvent;
 use crate::model::time::Timestamp;
 use crate::store::Ledger;
+use crate::store::disk::{Disk, SystemDisk};
 use crate::venue::synthetic::SyntheticSymbol;
 
 /// Prices that wait for the engine; then feeds wait.
@@ -75,7 +77,20 @@ impl Running {
         options: &RunOptions,
         stop: watch::Receiver<bool>,
     ) -> Result<Running, RunError> {
-        let (ledger, state) = open_store(config)?;
+        Running::start_on(config, options, stop, Box::new(SystemDisk)).await
+    }
+
+    /// The same on another disk.
+    ///
+    /// # Errors
+    /// What cannot start.
+    pub async fn start_on(
+        config: &Config,
+        options: &RunOptions,
+        stop: watch::Receiver<bool>,
+        disk: Box<dyn Disk>,
+    ) -> Result<Running, RunError> {
+        let (ledger, state) = open_store(config, disk)?;
         let settings = config.engine_settings();
         let clock = clock_of(config)?;
         let log = event_log(options, &settings, &state)?;
@@ -84,7 +99,6 @@ impl Running {
         #[cfg(not(feature = "embedded-broker"))]
         let address = None;
         greet(options, address);
-
         let topics = Topics::new(&config.mqtt.base_topic);
         let outbox = OutboxHandle::new(Outbox::new(state.published, ledger.last_sequence()));
         let (inbound, bus, client) = start_client(config, &topics, address, &outbox, &clock)?;
@@ -101,25 +115,18 @@ impl Running {
         let refiller = tokio::spawn(refill(outbox.clone(), committer.clone()));
         let (feeds_stop, feeds_stopped) = watch::channel(false);
         let (markets, statuses, feeds) = start_feeds(config, &clock, &feeds_stopped)?;
-        let started = info(&config.instance, clock.now(), &settings).into_bytes();
-        outbox.retained(&topics.at("daemon/info"), started, None);
+        let info = info(&config.instance, clock.now(), &settings).into_bytes();
+        outbox.retained(&topics.at("daemon/info"), info, None);
         let events = EngineLoop {
-            health: HealthReporter {
-                feeds: statuses,
-                bus: bus.status(),
-                commit: committer.figures.clone(),
-                outbox: outbox.clone(),
-                topics: topics.clone(),
-                retained_refused: 0,
-                indexer: indexer.clone(),
-            },
+            health: HealthReporter::new(statuses, bus.status(), &committer, &outbox, &topics, &indexer),
             engine: Engine::new(settings, state),
             clock,
             committer,
+            announcer: Announcer::new(config, outbox.clone(), bus.status()),
             outbox,
             bus: bus.clone(),
             topics,
-            discovery_prefix: config.mqtt.discovery_prefix.clone(),
+            alerts: config.tradingview(),
             log,
             snapshots: Snapshots::new(indexer, config.store.equity_interval_s),
             memory: Memory::default(),
@@ -200,9 +207,10 @@ fn system(what: &'static str) -> impl FnOnce(std::io::Error) -> RunError {
     move |error| RunError::System { what, error }
 }
 
-fn open_store(config: &Config) -> Result<(Ledger, State), RunError> {
+fn open_store(config: &Config, disk: Box<dyn Disk>) -> Result<(Ledger, State), RunError> {
     let dir = &config.store.path;
-    let (ledger, opening) = Ledger::open(dir).map_err(|error| RunError::Store { dir: dir.clone(), error })?;
+    let (ledger, opening) = Ledger::open_on(dir, config.store.journal_file_bytes_max, disk)
+        .map_err(|error| RunError::Store { dir: dir.clone(), error })?;
     for warning in &opening.warnings {
         tracing::warn!("store: {warning}");
     }
@@ -300,8 +308,8 @@ fn client_config(config: &Config, topics: &Topics, embedded: Option<SocketAddr>)
         client_id: config.instance.clone(),
         username: config.mqtt.username.clone(),
         password: config.mqtt.password.as_ref().map(|secret| secret.value.clone()),
+        command_filters: topics.commands().into_iter().chain(config.mqtt.birth_topic.clone()).collect(),
         tls: config.mqtt.tls.as_ref().map(|tls| tls.client.clone()),
-        command_filters: topics.commands(),
         topics: topics.clone(),
         session_expiry_s: config.mqtt.session_expiry_s,
         keep_alive_s: KEEP_ALIVE_S,

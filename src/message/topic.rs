@@ -3,7 +3,7 @@
 use crate::model::ids::{FeedId, StrategyId, StrategyType, Symbol};
 
 /// Every topic below the base, with the words that stand for its variable parts.
-pub const ALL: [&str; 23] = [
+pub const ALL: [&str; 25] = [
     "daemon/state",
     "daemon/info",
     "daemon/health",
@@ -22,7 +22,9 @@ pub const ALL: [&str; 23] = [
     "strategy/<id>/trade",
     "strategy/<id>/signal",
     "strategy/<id>/signal/result",
+    "strategy/<id>/tradingview",
     "strategy/<id>/level/set",
+    "tradingview",
     "type/<type>/state",
     "type/<type>/kpi",
     "portfolio/state",
@@ -40,6 +42,8 @@ pub struct Topics {
 pub enum Inbound<'a> {
     /// A signal for this strategy.
     Signal(&'a str),
+    /// A TradingView alert for this strategy, or for the one that it names itself.
+    Alert(Option<&'a str>),
     /// A level for the daemon (`None`) or this strategy.
     Level(Option<&'a str>),
 }
@@ -87,10 +91,16 @@ impl Topics {
 
     /// What the daemon subscribes to.
     pub fn commands(&self) -> Vec<String> {
-        ["strategy/+/signal", "strategy/+/level/set", "daemon/level/set"]
-            .iter()
-            .map(|filter| self.at(filter))
-            .collect()
+        [
+            "strategy/+/signal",
+            "strategy/+/tradingview",
+            "tradingview",
+            "strategy/+/level/set",
+            "daemon/level/set",
+        ]
+        .iter()
+        .map(|filter| self.at(filter))
+        .collect()
     }
 
     /// The entry of [`ALL`] that a topic belongs to.
@@ -110,6 +120,8 @@ impl Topics {
         let levels: Vec<&str> = rest.split('/').collect();
         match levels.as_slice() {
             ["strategy", id, "signal"] => Some(Inbound::Signal(id)),
+            ["strategy", id, "tradingview"] => Some(Inbound::Alert(Some(id))),
+            ["tradingview"] => Some(Inbound::Alert(None)),
             ["strategy", id, "level", "set"] => Some(Inbound::Level(Some(id))),
             ["daemon", "level", "set"] => Some(Inbound::Level(None)),
             _ => None,
@@ -141,6 +153,9 @@ mod tests {
             assert_eq!(topics.inbound(topic), expected, "{topic}");
         };
         check("home/tradebus/strategy/tv1/signal", Some(Inbound::Signal("tv1")));
+        check("home/tradebus/strategy/tv1/tradingview", Some(Inbound::Alert(Some("tv1"))));
+        check("home/tradebus/tradingview", Some(Inbound::Alert(None)));
+        check("home/tradebus/strategy/tv1/tradingview/x", None);
         check("home/tradebus/strategy/tv1/level/set", Some(Inbound::Level(Some("tv1"))));
         check("home/tradebus/daemon/level/set", Some(Inbound::Level(None)));
         check("home/tradebus/strategy/tv1/signal/result", None);

@@ -9,6 +9,7 @@
 //! Limits: [`EVENTS_MAX`] events in memory (then they spill to the journal), [`RETAINED_MAX`] retained topics,
 //! [`TRANSIENT_MAX`] transient messages of each QoS (the oldest is dropped), [`PAYLOAD_BYTES_MAX`] per message.
 
+mod announce;
 mod ends;
 mod events;
 mod retained;
@@ -145,7 +146,7 @@ impl Outbox {
     /// Sets the newest value of a retained topic. It is published again on every connect until it is cleared by an
     /// empty payload. `expiry_s` counts from each publish.
     pub fn retained(&mut self, topic: &str, payload: Vec<u8>, expiry_s: Option<u32>) {
-        if Self::too_large(topic, &payload) || !self.retained.set(topic, payload, expiry_s) {
+        if Self::too_large(topic, &payload) || !self.retained.set(topic, payload, expiry_s, false) {
             self.dropped += 1;
         }
     }
