@@ -215,9 +215,13 @@ async fn a_session_that_is_taken_over_again_and_again_is_named() {
 }
 
 #[tokio::test]
-async fn a_takeover_without_a_reason_code_is_found() {
+async fn a_takeover_without_a_reason_code_is_found_by_what_the_other_left() {
     let broker = Mosquitto::start(Setup::default());
     let mut rigs = [Rig::start(broker.port), Rig::start(broker.port)];
+    for (rig, started) in rigs.iter().zip(["1", "2"]) {
+        let info = format!("{{\"instance\":\"tradebus\",\"started\":\"{started}\"}}");
+        rig.outbox.retained("t/daemon/info", info.into_bytes(), None);
+    }
     let [first, second] = &mut rigs;
     let told = tokio::select! {
         told = first.notice("the takeover") => told,
@@ -227,4 +231,18 @@ async fn a_takeover_without_a_reason_code_is_found() {
     let text = |status: &BusStatus| status.last_error.clone().unwrap_or_default();
     let texts = rigs.each_ref().map(|rig| text(&rig.bus.status().borrow()));
     assert!(texts.iter().any(|text| text.contains("another instance")), "{texts:?}");
+}
+
+#[tokio::test]
+async fn a_broker_that_restarts_again_and_again_is_no_fight() {
+    let mut broker = Mosquitto::start(Setup { persistence: true, login: None });
+    let mut rig = Rig::start(broker.port);
+    rig.outbox.retained("t/daemon/info", b"{\"instance\":\"tradebus\"}".to_vec(), None);
+    for restart in 0..4 {
+        rig.status("connected", |status| status.connected && status.reconnects == restart).await;
+        rig.until("info is there", |outbox| outbox.counters().retained_waiting == 0).await;
+        broker.restart();
+    }
+    rig.status("connected", |status| status.connected && status.reconnects == 4).await;
+    assert!(rig.notices.try_recv().is_err());
 }
