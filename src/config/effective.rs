@@ -2,6 +2,7 @@
 //! apart, which show as `"(set)"`.
 
 use std::fmt::Write;
+use std::path::PathBuf;
 
 use super::feed::{FeedClock, FeedConfig, FeedSource};
 use super::mqtt::{Broker, MqttConfig};
@@ -111,10 +112,7 @@ impl Toml {
         self.table("mqtt");
         match &mqtt.broker {
             Broker::Embedded => self.text("broker", "embedded"),
-            Broker::Tcp { host, port } if host.contains(':') => {
-                self.text("broker", format!("mqtt://[{host}]:{port}"));
-            }
-            Broker::Tcp { host, port } => self.text("broker", format!("mqtt://{host}:{port}")),
+            broker @ Broker::Tcp { .. } => self.text("broker", broker.to_string()),
         }
         self.text("embedded_listen", mqtt.embedded_listen.to_string());
         self.text("username", mqtt.username.as_deref().unwrap_or_default());
@@ -123,6 +121,13 @@ impl Toml {
             Some(None) => self.text("password", "(set)"),
             None => self.text("password_file", ""),
         }
+        let tls = mqtt.tls.as_ref();
+        let mut file = |name, path: Option<&PathBuf>| {
+            self.text(name, path.map(|path| path.to_string_lossy()).unwrap_or_default());
+        };
+        file("ca_file", tls.and_then(|tls| tls.ca_file.as_ref()));
+        file("client_certificate_file", tls.and_then(|tls| tls.client_certificate_file.as_ref()));
+        file("client_key_file", tls.and_then(|tls| tls.client_key_file.as_ref()));
         self.text("base_topic", &mqtt.base_topic);
         self.text("discovery_prefix", mqtt.discovery_prefix.as_deref().unwrap_or_default());
         self.text("birth_topic", mqtt.birth_topic.as_deref().unwrap_or_default());

@@ -21,6 +21,7 @@ mod schema;
 mod secret;
 mod source;
 mod strategy;
+mod tls;
 mod tradingview;
 mod value;
 
@@ -34,6 +35,7 @@ pub use mqtt::{Broker, MqttConfig};
 pub use secret::Secret;
 pub use source::{ENVIRONMENT_PREFIX, FILE_DEFAULT, FileSource, Sources};
 pub use strategy::{AccountConfig, Route, StrategyConfig, TypeConfig};
+pub use tls::{Certificate, Tls};
 pub use tradingview::TradingViewConfig;
 
 use crate::exchange::paper::PaperSettings;

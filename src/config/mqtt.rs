@@ -3,15 +3,19 @@
 use std::net::SocketAddr;
 
 use secrecy::SecretString;
+use tokio_rustls::rustls::pki_types::ServerName;
 
 use super::reader::Table;
 use super::schema::BROKER_DEFAULT;
 use super::secret::{Secret, read_secret};
+use super::tls::{Tls, read_tls};
 use crate::message::discovery::birth_topic;
 use crate::model::amount::Ratio;
 
 /// The port of a broker whose address names none.
 const PORT_DEFAULT: u16 = 1883;
+/// The same with TLS.
+const TLS_PORT_DEFAULT: u16 = 8883;
 /// The most bytes of a topic prefix.
 const TOPIC_BYTES_MAX: usize = 64;
 
@@ -26,6 +30,8 @@ pub struct MqttConfig {
     pub username: Option<String>,
     /// The user's password. There is a user when there is a password.
     pub password: Option<Secret>,
+    /// How the broker is believed; there when its address begins with `mqtts://`.
+    pub tls: Option<Tls>,
     /// What our topics begin with: levels without wildcards, no `/` at either end.
     pub base_topic: String,
     /// What discovery topics begin with; `None` turns discovery off.
@@ -51,7 +57,20 @@ pub enum Broker {
         host: String,
         /// Port, not 0.
         port: u16,
+        /// Whether TLS is spoken.
+        tls: bool,
     },
+}
+
+impl std::fmt::Display for Broker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self::Tcp { host, port, tls } = self else { return f.write_str("embedded") };
+        let scheme = if *tls { "mqtts" } else { "mqtt" };
+        match host.contains(':') {
+            true => write!(f, "{scheme}://[{host}]:{port}"),
+            false => write!(f, "{scheme}://{host}:{port}"),
+        }
+    }
 }
 
 pub(super) fn read_mqtt(table: &Table) -> MqttConfig {
@@ -60,6 +79,7 @@ pub(super) fn read_mqtt(table: &Table) -> MqttConfig {
         embedded_listen: read_listen(table),
         username: table.text_maybe("username"),
         password: read_password(table),
+        tls: read_tls(table, matches!(broker, Broker::Tcp { tls: true, .. })),
         base_topic: read_topic(table, "base_topic").unwrap_or_else(|| {
             table.problem("base_topic", "is empty; it must be a topic such as \"tradebus\"");
             String::new()
@@ -110,19 +130,17 @@ fn read_broker(table: &Table) -> Broker {
     })
 }
 
-/// Reads `mqtt://host:port`. The texts of problems leave out addresses that may hold a password.
+/// Reads `mqtt://host:port` or `mqtts://host:port`. The texts of problems leave out addresses that may hold a password.
 fn parse_broker(text: &str) -> Result<Broker, String> {
-    const FORM: &str = "write \"mqtt://host:1883\" or \"embedded\"";
+    const FORM: &str = "write \"mqtt://host:1883\", \"mqtts://host:8883\" or \"embedded\"";
     if text.contains('@') {
         return Err("has a user in it; use mqtt.username and mqtt.password_file".to_owned());
     }
-    if text.starts_with("mqtts://") || text.starts_with("ssl://") {
-        return Err(format!(
-            "{text:?} needs TLS, which is not available in this version; use \"mqtt://host:1883\""
-        ));
-    }
     let form = || format!("{text:?} is not a broker; {FORM}");
-    let address = text.strip_prefix("mqtt://").ok_or_else(form)?;
+    let (address, tls) = match text.strip_prefix("mqtts://") {
+        Some(address) => (address, true),
+        None => (text.strip_prefix("mqtt://").ok_or_else(form)?, false),
+    };
     let address = address.strip_suffix('/').unwrap_or(address);
     let (host, port) = match address.strip_prefix('[') {
         Some(v6) => v6.split_once(']').ok_or_else(form)?,
@@ -133,6 +151,7 @@ fn parse_broker(text: &str) -> Result<Broker, String> {
         return Err(form());
     }
     let port = match port.strip_prefix(':') {
+        None if port.is_empty() && tls => TLS_PORT_DEFAULT,
         None if port.is_empty() => PORT_DEFAULT,
         None => return Err(form()),
         Some(port) => match port.parse() {
@@ -140,7 +159,10 @@ fn parse_broker(text: &str) -> Result<Broker, String> {
             Ok(port) => port,
         },
     };
-    Ok(Broker::Tcp { host: host.to_owned(), port })
+    if tls && ServerName::try_from(host).is_err() {
+        return Err(format!("{text:?} names no host that a certificate could be for"));
+    }
+    Ok(Broker::Tcp { host: host.to_owned(), port, tls })
 }
 
 fn read_listen(table: &Table) -> SocketAddr {

@@ -24,13 +24,14 @@ use super::options::RunError;
 use super::outbox::OutboxHandle;
 use super::report;
 use super::snapshots::Snapshots;
+use super::supervision::Supervision;
 use crate::backtest::event_log::EventLogWriter;
 use crate::engine::Engine;
 use crate::engine::effect::{Effect, Update};
 use crate::engine::event::{Event, ReplyToken, SignalMessage, SignalOrigin};
 use crate::engine::record::Record;
 use crate::message::topic::{Inbound as Topic, Topics};
-use crate::message::tradingview::{self, TradingViewSettings};
+use crate::message::tradingview::{self, AllSettings};
 use crate::message::{level, signal, view};
 use crate::model::ids::{SignalId, StoreId, StrategyId};
 use crate::model::market::MarketEvent;
@@ -79,7 +80,7 @@ pub struct EngineLoop {
     /// Copies of the store.
     pub backups: Backups,
     /// The strategies that take TradingView alerts, and how theirs are read.
-    pub alerts: BTreeMap<StrategyId, TradingViewSettings>,
+    pub alerts: AllSettings,
     /// To Home Assistant.
     pub announcer: Announcer,
     /// Health and feeds.
@@ -124,6 +125,7 @@ impl EngineLoop {
         self.announcer.say_info(&self.engine, self.clock.now(), &self.topics);
         self.handle(Event::Start { store_id_new }).await?;
         self.announce(Cause::Start).await?;
+        let mut supervision = Supervision::begin(self.committer.clone(), self.bus.status());
         let mut published = ticking(PUBLISHED_INTERVAL);
         let mut health = ticking(HEALTH_INTERVAL);
         let mut charts = ticking(self.snapshots.chart_interval);
@@ -133,6 +135,7 @@ impl EngineLoop {
             tokio::select! {
                 biased;
                 _ = inputs.stop.wait_for(|stop| *stop) => break,
+                () = supervision.speak() => {}
                 Some(event) = inputs.store.recv() => {
                     self.memory.store_failing = event == StoreEvent::Failing;
                     self.handle(Event::Store { available: event == StoreEvent::Working }).await?;

@@ -9,6 +9,7 @@ mod backups;
 pub mod broker;
 pub mod clock;
 pub mod commit;
+pub mod committer;
 pub mod engine_loop;
 pub mod feed;
 pub mod health;
@@ -21,6 +22,7 @@ mod requests;
 mod snapshots;
 #[cfg(test)]
 mod store_tests;
+mod supervision;
 mod wiring;
 
 use std::time::Duration;
@@ -63,16 +65,16 @@ pub fn run(config: &Config, options: RunOptions) -> Result<(), RunError> {
             outcome = running.events.run(&mut running.inputs, running.store_id_new) => outcome,
             error = ended_by_itself(&mut running.client) => Err(error),
         };
+        supervision::stopping();
         running.stop(outcome.is_ok()).await;
         outcome
     })
 }
 
-/// Waits for the client to give up; for ever while it goes on.
+/// Waits for the client's end, which only a failure of its own brings.
 async fn ended_by_itself(client: &mut wiring::Client) -> RunError {
     match client.await {
-        Ok(Err(error)) => RunError::Mqtt(error),
-        Ok(Ok(())) => RunError::Broker("the MQTT client ended".into()),
+        Ok(()) => RunError::Broker("the MQTT client ended".into()),
         Err(error) => RunError::Internal(format!("the MQTT client failed: {error}")),
     }
 }

@@ -3,13 +3,14 @@
 use crate::model::ids::{FeedId, StrategyId, StrategyType, Symbol};
 
 /// Every topic below the base, with the words that stand for its variable parts.
-pub const ALL: [&str; 26] = [
+pub const ALL: [&str; 27] = [
     "daemon/state",
     "daemon/info",
     "daemon/health",
     "daemon/alert",
     "daemon/level",
     "daemon/level/set",
+    "daemon/probe",
     "daemon/request/<op>",
     "daemon/response/<op>",
     "price/<feed>/<symbol>",
@@ -107,6 +108,17 @@ impl Topics {
         .collect()
     }
 
+    /// The entry of [`ALL`] that a topic belongs to.
+    pub fn kind_of(&self, topic: &str) -> Option<&'static str> {
+        let rest = topic.strip_prefix(&self.base)?.strip_prefix('/')?;
+        let fits = |pattern: &&&str| {
+            let mut levels = rest.split('/');
+            let same = |part: &str| levels.next().is_some_and(|level| part.starts_with('<') || part == level);
+            pattern.split('/').all(same) && levels.next().is_none()
+        };
+        ALL.iter().find(fits).copied()
+    }
+
     /// What a topic is about; `None` when it is none of ours.
     pub fn inbound<'a>(&self, topic: &'a str) -> Option<Inbound<'a>> {
         let rest = topic.strip_prefix(&self.base)?.strip_prefix('/')?;
@@ -126,6 +138,19 @@ impl Topics {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn kinds_of_topics() {
+        let topics = Topics::new("home/tradebus");
+        let check =
+            |topic: &str, expected: Option<&str>| assert_eq!(topics.kind_of(topic), expected, "{topic}");
+        check("home/tradebus/strategy/tv1/fill", Some("strategy/<id>/fill"));
+        check("home/tradebus/strategy/tv1/position/BTC-USDT", Some("strategy/<id>/position/<symbol>"));
+        check("home/tradebus/daemon/probe", Some("daemon/probe"));
+        check("home/tradebus/strategy/tv1", None);
+        check("home/tradebus/strategy/tv1/fill/x", None);
+        check("homeassistant/device/x/config", None);
+    }
 
     #[test]
     fn recognises_commands_only() {

@@ -20,6 +20,8 @@ use crate::model::signal::SignalResult;
 const DERIVED_DECIMALS: u32 = 10;
 /// How long the broker keeps a retained price, in seconds.
 pub const PRICE_EXPIRY_S: u32 = 180;
+/// How long the broker keeps an alert for a subscriber that is away: a day.
+const ALERT_EXPIRY_S: u32 = 86_400;
 
 /// What figures are based on: every account of this version is on paper, and so is its venue's name.
 const BASIS: &str = "paper";
@@ -44,6 +46,8 @@ pub enum MessageKind {
     Announcement,
     /// QoS 1, not retained.
     Once,
+    /// QoS 1, not retained; the broker forgets it after so many seconds.
+    Expiring(u32),
     /// QoS 0, not retained.
     Fleeting,
 }
@@ -70,7 +74,10 @@ pub fn update(topics: &Topics, update: &Update) -> Vec<Message> {
             let topic = topics.tick(view.price.key.feed, view.price.key.symbol);
             vec![Message { topic, payload: tick(view), kind: MessageKind::Fleeting }]
         }
-        Update::Alert(view) => vec![Message::once(topics.at("daemon/alert"), alert(view))],
+        Update::Alert(view) => {
+            let kind = MessageKind::Expiring(ALERT_EXPIRY_S);
+            vec![Message { topic: topics.at("daemon/alert"), payload: alert(view), kind }]
+        }
         Update::Strategy(view) => {
             let topic = topics.strategy(view.strategy.as_str(), "state");
             vec![Message::retained(topic, strategy_state(view))]

@@ -79,7 +79,7 @@ fn sources_override_each_other() {
     assert_eq!((bot.balance.to_string(), s.balance.to_string()), ("0.00000001".into(), "2.5".into()));
     assert_eq!((s.symbols.len(), s.ticks, config.mqtt.price_interval_ms), (2, true, 700));
     assert_eq!(format!("{:?}", s.default_size), "Some(Notional(Money(50)))");
-    assert_eq!(config.mqtt.broker, Broker::Tcp { host: "::1".into(), port: 1884 });
+    assert_eq!(config.mqtt.broker, Broker::Tcp { host: "::1".into(), port: 1884, tls: false });
     assert_eq!(config.mqtt.password.unwrap().value.expose_secret(), "007");
     let settings = load(&file, &environment, &[]).config.engine_settings();
     assert_eq!(settings.markets[0].instrument.tick_size().to_string(), "0.5");

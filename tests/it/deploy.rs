@@ -106,7 +106,8 @@ fn topics() -> Vec<(String, bool)> {
         format!("tradebus/{rest}")
     };
     let inbound = |rest: &str| {
-        ["/set", "/signal", "tradingview"].iter().any(|end| rest.ends_with(end)) || rest.contains("request/")
+        ["/set", "/signal", "tradingview", "/probe"].iter().any(|end| rest.ends_with(end))
+            || rest.contains("request/")
     };
     let later = ["strategy/<id>/tradingview", "tradingview"];
     let all: BTreeSet<&str> = topic::ALL.iter().copied().chain(later).collect();

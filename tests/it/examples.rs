@@ -221,7 +221,7 @@ async fn the_bot_trades() {
     let port = broker.port.to_string();
     let arguments =
         ["-u", bot, "--port", &port, "--feed", "tape", "--fast-s", "0.5", "--slow-s", "1", "--band-bps", "0"];
-    let mut bot = Program::start_other(&python, &arguments, &site.path("bot"));
+    let mut bot = Program::start_other(&python, &[], &arguments, &site.path("bot"));
     bus.until("a fill of the bot", |heard| heard.said("fill").any(|(_, fill)| fill["strategy"] == "bot1"))
         .await;
     bot.says("filled", 1).await;

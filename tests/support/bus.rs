@@ -12,8 +12,8 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 const PATIENCE: Duration = Duration::from_secs(40);
-/// What a test says itself is of no interest to it.
-const COMMANDS: [&str; 3] = ["/signal", "/tradingview", "/level/set"];
+/// What a test says itself is of no interest to it, nor what the daemon says to itself.
+const COMMANDS: [&str; 4] = ["/signal", "/tradingview", "/level/set", "/daemon/probe"];
 
 /// A message as it arrived.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -36,11 +36,16 @@ pub struct Ended {
 impl Program {
     /// Starts `tradebus` with these arguments; both of its outputs go to `log`.
     pub fn start(arguments: &[&str], log: &Path) -> Self {
-        Self::start_other(env!("CARGO_BIN_EXE_tradebus"), arguments, log)
+        Self::start_other(env!("CARGO_BIN_EXE_tradebus"), &[], arguments, log)
+    }
+
+    /// The same with more environment variables.
+    pub fn start_under(environment: &[(&str, &str)], arguments: &[&str], log: &Path) -> Self {
+        Self::start_other(env!("CARGO_BIN_EXE_tradebus"), environment, arguments, log)
     }
 
     /// The same for another program.
-    pub fn start_other(program: &str, arguments: &[&str], log: &Path) -> Self {
+    pub fn start_other(program: &str, environment: &[(&str, &str)], arguments: &[&str], log: &Path) -> Self {
         let file = File::options().create(true).append(true).open(log).expect("a log file");
         let mut command = Command::new(program);
         let ours = std::env::vars_os().map(|(name, _)| name);
@@ -48,6 +53,7 @@ impl Program {
             command.env_remove(name);
         }
         let child = command
+            .envs(environment.iter().copied())
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(file.try_clone().expect("a second handle"))

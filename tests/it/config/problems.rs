@@ -57,18 +57,14 @@ fn problems_of_the_daemon() {
 fn problems_of_mqtt() {
     let mqtt = |line: &str, expected: &[&str]| check(&format!("[mqtt]\n{line}"), expected);
     mqtt(
-        "broker = \"mqtts://host\"",
-        &[
-            "mqtt.broker: \"mqtts://host\" needs TLS, which is not available in this version; use \"mqtt://host:1883\"",
-        ],
-    );
-    mqtt(
         "broker = \"mqtt://u:secret@host\"",
         &["mqtt.broker: has a user in it; use mqtt.username and mqtt.password_file"],
     );
     mqtt(
         "broker = \"host\"",
-        &["mqtt.broker: \"host\" is not a broker; write \"mqtt://host:1883\" or \"embedded\""],
+        &[
+            "mqtt.broker: \"host\" is not a broker; write \"mqtt://host:1883\", \"mqtts://host:8883\" or \"embedded\"",
+        ],
     );
     mqtt("broker = \"mqtt://host:0\"", &["mqtt.broker: \"mqtt://host:0\" has no port from 1 to 65535"]);
     mqtt(
