@@ -170,8 +170,7 @@ impl EngineLoop {
         self.handle(Event::Shutdown).await
     }
 
-    /// Journals through which event the broker acknowledged, so that a restart repeats only the rest; and what it took
-    /// back from Home Assistant.
+    /// Journals through which event the broker acknowledged, so that a restart repeats only the rest.
     ///
     /// # Errors
     /// When the engine failed.
@@ -180,18 +179,28 @@ impl EngineLoop {
         if through > self.engine.state().published {
             self.handle(Event::Published { through }).await?;
         }
-        match self.announcer.settled() {
-            devices if devices.is_empty() => Ok(()),
-            devices => self.handle(Event::Announced(devices)).await,
+        Ok(())
+    }
+
+    /// Journals what the broker had at the end.
+    ///
+    /// # Errors
+    /// When the engine failed.
+    pub async fn journal_last(&mut self) -> Result<(), RunError> {
+        let taken = self.announcer.taken();
+        if !taken.is_empty() {
+            self.handle(Event::Announced(taken)).await?;
         }
+        self.journal_published().await
     }
 
     /// Tells Home Assistant what there is, once that is on disk.
     async fn announce(&mut self, cause: Cause) -> Result<(), RunError> {
-        if cause == Cause::Released {
-            self.announcer.on_released();
-        } else if !self.announcer.waits(cause == Cause::Birth) {
-            let announcement = self.announcer.announcement(&self.engine);
+        let taken = self.announcer.note(cause);
+        if !taken.is_empty() {
+            self.handle(Event::Announced(taken)).await?;
+        }
+        if let Some(announcement) = self.announcer.announcement(&self.engine) {
             self.handle(Event::Announced(announcement.pending.clone())).await?;
             self.announcer.send(announcement, &self.committer);
         }

@@ -146,7 +146,7 @@ impl Running {
         let _ = self.feeds_stop.send(true);
         let mut written = self.flush().await;
         self.bus.shutdown(GOODBYE).await;
-        if orderly && written && self.events.journal_published().await.is_ok() {
+        if orderly && written && self.events.journal_last().await.is_ok() {
             written = self.flush().await;
             if written {
                 self.events.checkpoint();

@@ -309,6 +309,7 @@ struct Shared {
     outbox: Mutex<Outbox>,
     added: Notify,
     room: Notify,
+    announced: Notify,
 }
 
 impl OutboxHandle {
@@ -320,6 +321,7 @@ impl OutboxHandle {
                 outbox: Mutex::new(outbox),
                 added: Notify::new(),
                 room: Notify::new(),
+                announced: Notify::new(),
             }),
         }
     }
@@ -374,7 +376,11 @@ impl OutboxHandle {
     /// Runs `work` under the lock. It must neither block nor call this handle.
     pub fn with<T>(&self, work: impl FnOnce(&mut Outbox) -> T) -> T {
         let mut outbox = self.shared.outbox.lock().unwrap_or_else(PoisonError::into_inner);
+        let announcing = outbox.announcing();
         let result = work(&mut outbox);
+        if announcing && !outbox.announcing() {
+            self.shared.announced.notify_one();
+        }
         if outbox.refill_wanted().is_some() {
             self.shared.room.notify_one();
         }
