@@ -52,7 +52,8 @@ fn systemd_understands_the_unit_and_finds_it_closed() {
     }
     let folder = TempDir::new().expect("a folder");
     let path = folder.path().join("tradebus.service");
-    std::fs::write(&path, UNIT.replace("/usr/bin/tradebus", env!("CARGO_BIN_EXE_tradebus"))).expect("the unit");
+    std::fs::write(&path, UNIT.replace("/usr/bin/tradebus", env!("CARGO_BIN_EXE_tradebus")))
+        .expect("the unit");
     let analyze = |arguments: &[&str]| {
         let output = Command::new("systemd-analyze").args(arguments).arg(&path).output().expect("it runs");
         let told = [output.stdout, output.stderr].concat();
@@ -73,7 +74,8 @@ async fn check_starts(config: &str, password: &[(&str, &str)]) {
     let folder = TempDir::new().expect("a folder");
     let log = |name: &str| folder.path().join(name);
     let config = root(config);
-    let checked = Program::start_under(password, &["check-config", "--config", &config], &log("check")).wait();
+    let checked =
+        Program::start_under(password, &["check-config", "--config", &config], &log("check")).wait();
     assert_eq!(checked.code, Some(0), "{}", checked.log);
     assert!(!checked.log.contains("warning"), "{}", checked.log);
     let sets = [
