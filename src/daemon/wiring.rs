@@ -9,13 +9,15 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
+use super::announcer::Announcer;
+use super::backups::Backups;
 use super::clock::Clock;
 use super::commit::{CommitContext, Committer, start as start_committer};
 use super::engine_loop::{EngineLoop, Inputs, Memory};
 use super::feed::{self, FeedSource, FeedStatus, FeedTask, RecordingClock, RecordingFeed, SyntheticFeed};
 use super::health::HealthReporter;
 use super::indexer::{self, IndexContext, IndexThread, Indexer};
-use super::mqtt::{self, Bus, MqttError};
+use super::mqtt::{self, Bus};
 use super::options::{RunError, RunOptions};
 use super::outbox::{Outbox, OutboxHandle};
 use super::snapshots::Snapshots;
@@ -26,12 +28,12 @@ use crate::config::{self, Broker, Config, FeedClock, FeedConfig};
 use crate::engine::Engine;
 use crate::engine::settings::EngineSettings;
 use crate::engine::state::State;
-use crate::message::daemon::info;
 use crate::message::topic::Topics;
 use crate::model::ids::StoreId;
 use crate::model::market::MarketEvent;
 use crate::model::time::Timestamp;
 use crate::store::Ledger;
+use crate::store::disk::{Disk, SystemDisk};
 use crate::venue::synthetic::SyntheticSymbol;
 
 /// Prices that wait for the engine; then feeds wait.
@@ -44,7 +46,7 @@ const REFILL_PAUSE: std::time::Duration = std::time::Duration::from_secs(5);
 const KEEP_ALIVE_S: u16 = 15;
 
 /// The client's task.
-pub type Client = JoinHandle<Result<(), MqttError>>;
+pub type Client = JoinHandle<()>;
 
 /// A running daemon.
 pub struct Running {
@@ -75,7 +77,20 @@ impl Running {
         options: &RunOptions,
         stop: watch::Receiver<bool>,
     ) -> Result<Running, RunError> {
-        let (ledger, state) = open_store(config)?;
+        Running::start_on(config, options, stop, Box::new(SystemDisk)).await
+    }
+
+    /// The same on another disk.
+    ///
+    /// # Errors
+    /// What cannot start.
+    pub async fn start_on(
+        config: &Config,
+        options: &RunOptions,
+        stop: watch::Receiver<bool>,
+        disk: Box<dyn Disk>,
+    ) -> Result<Running, RunError> {
+        let (ledger, state) = open_store(config, disk)?;
         let settings = config.engine_settings();
         let clock = clock_of(config)?;
         let log = event_log(options, &settings, &state)?;
@@ -84,12 +99,9 @@ impl Running {
         #[cfg(not(feature = "embedded-broker"))]
         let address = None;
         greet(options, address);
-
         let topics = Topics::new(&config.mqtt.base_topic);
         let outbox = OutboxHandle::new(Outbox::new(state.published, ledger.last_sequence()));
-        let (inbound_sender, inbound) = mpsc::channel(INBOUND_MAX);
-        let (bus, client) =
-            mqtt::start(client_config(config, &topics, address), outbox.clone(), inbound_sender)?;
+        let (inbound, bus, client) = start_client(config, &topics, address, &outbox, &clock)?;
         let (store_sender, store) = mpsc::unbounded_channel();
         let context = CommitContext {
             ledger,
@@ -103,25 +115,17 @@ impl Running {
         let refiller = tokio::spawn(refill(outbox.clone(), committer.clone()));
         let (feeds_stop, feeds_stopped) = watch::channel(false);
         let (markets, statuses, feeds) = start_feeds(config, &clock, &feeds_stopped)?;
-        let started = info(&config.instance, clock.now(), &settings).into_bytes();
-        outbox.retained(&topics.at("daemon/info"), started, None);
         let events = EngineLoop {
-            health: HealthReporter {
-                feeds: statuses,
-                bus: bus.status(),
-                commit: committer.figures.clone(),
-                outbox: outbox.clone(),
-                topics: topics.clone(),
-                retained_refused: 0,
-                indexer: indexer.clone(),
-            },
+            health: HealthReporter::new(statuses, bus.status(), &committer, &outbox, &topics, &indexer),
             engine: Engine::new(settings, state),
             clock,
             committer,
+            backups: Backups::new(&config.store),
+            announcer: Announcer::new(config, outbox.clone(), bus.status()),
             outbox,
             bus: bus.clone(),
             topics,
-            discovery_prefix: config.mqtt.discovery_prefix.clone(),
+            alerts: config.tradingview(),
             log,
             snapshots: Snapshots::new(indexer, config.store.equity_interval_s),
             memory: Memory::default(),
@@ -202,9 +206,10 @@ fn system(what: &'static str) -> impl FnOnce(std::io::Error) -> RunError {
     move |error| RunError::System { what, error }
 }
 
-fn open_store(config: &Config) -> Result<(Ledger, State), RunError> {
+fn open_store(config: &Config, disk: Box<dyn Disk>) -> Result<(Ledger, State), RunError> {
     let dir = &config.store.path;
-    let (ledger, opening) = Ledger::open(dir).map_err(|error| RunError::Store { dir: dir.clone(), error })?;
+    let (ledger, opening) = Ledger::open_on(dir, config.store.journal_file_bytes_max, disk)
+        .map_err(|error| RunError::Store { dir: dir.clone(), error })?;
     for warning in &opening.warnings {
         tracing::warn!("store: {warning}");
     }
@@ -269,9 +274,27 @@ fn greet(options: &RunOptions, address: Option<SocketAddr>) {
     }
 }
 
+/// The client, what it receives, and the task that makes alerts of its notices.
+fn start_client(
+    config: &Config,
+    topics: &Topics,
+    embedded: Option<SocketAddr>,
+    outbox: &OutboxHandle,
+    clock: &Clock,
+) -> Result<(mpsc::Receiver<mqtt::Inbound>, Bus, Client), RunError> {
+    let (inbound_sender, inbound) = mpsc::channel(INBOUND_MAX);
+    let (notice_sender, notices) = mpsc::channel(mqtt::NOTICES_MAX);
+    let client = client_config(config, topics, embedded);
+    let (bus, client) = mqtt::start(client, outbox.clone(), inbound_sender, notice_sender)?;
+    let tls = config.mqtt.tls.clone();
+    let certificates = move |now| tls.as_ref().map_or_else(Vec::new, |tls| tls.warnings(now));
+    tokio::spawn(mqtt::tell_alerts(notices, outbox.clone(), topics.clone(), clock.clone(), certificates));
+    Ok((inbound, bus, client))
+}
+
 fn client_config(config: &Config, topics: &Topics, embedded: Option<SocketAddr>) -> mqtt::MqttConfig {
     let (host, port) = match (&config.mqtt.broker, embedded) {
-        (Broker::Tcp { host, port }, _) => (host.clone(), *port),
+        (Broker::Tcp { host, port, .. }, _) => (host.clone(), *port),
         (Broker::Embedded, Some(address)) => (address.ip().to_string(), address.port()),
         (Broker::Embedded, None) => {
             let listen = config.mqtt.embedded_listen;
@@ -284,8 +307,9 @@ fn client_config(config: &Config, topics: &Topics, embedded: Option<SocketAddr>)
         client_id: config.instance.clone(),
         username: config.mqtt.username.clone(),
         password: config.mqtt.password.as_ref().map(|secret| secret.value.clone()),
-        command_filters: topics.commands(),
-        will_topic: topics.at("daemon/state"),
+        command_filters: topics.commands().into_iter().chain(config.mqtt.birth_topic.clone()).collect(),
+        tls: config.mqtt.tls.as_ref().map(|tls| tls.client.clone()),
+        topics: topics.clone(),
         session_expiry_s: config.mqtt.session_expiry_s,
         keep_alive_s: KEEP_ALIVE_S,
     }

@@ -95,14 +95,21 @@ impl Drop for Broker {
 /// Every topic with names put in, and whether it is inbound.
 fn topics() -> Vec<(String, bool)> {
     let filled = |rest: &str| {
-        let names = [("<feed>", "f"), ("<symbol>", "BTC-USDT"), ("<id>", "zz"), ("<type>", "external")];
+        let names = [
+            ("<feed>", "f"),
+            ("<symbol>", "BTC-USDT"),
+            ("<id>", "zz"),
+            ("<type>", "external"),
+            ("<op>", "x"),
+        ];
         let rest = names.iter().fold(rest.to_string(), |rest, (name, value)| rest.replace(name, value));
         format!("tradebus/{rest}")
     };
     let inbound = |rest: &str| {
-        ["/set", "/signal", "tradingview"].iter().any(|end| rest.ends_with(end)) || rest.contains("request/")
+        ["/set", "/signal", "tradingview", "/probe"].iter().any(|end| rest.ends_with(end))
+            || rest.contains("request/")
     };
-    let later = ["strategy/<id>/tradingview", "tradingview", "daemon/request/<id>"];
+    let later = ["strategy/<id>/tradingview", "tradingview"];
     let all: BTreeSet<&str> = topic::ALL.iter().copied().chain(later).collect();
     all.into_iter().map(|rest| (filled(rest), inbound(rest))).collect()
 }
@@ -140,7 +147,7 @@ fn writers_reach_what_is_theirs_and_nothing_else() {
             broker.publish(user, &topic);
             let end = |word: &str| topic.ends_with(word);
             let may = match *user {
-                "homeassistant" => end("/level/set") || end("/tradingview"),
+                "homeassistant" => end("/level/set") || end("/tradingview") || topic.contains("/request/"),
                 "bridge" => end("/tradingview"),
                 "strategy" => end("/signal"),
                 _ => false,
