@@ -1,19 +1,24 @@
 //! The daemon as its users meet it: the built program, a real mosquitto, real trades, and what breaks in between.
 
+mod alerts;
 #[cfg(feature = "embedded-broker")]
 mod demo;
 mod disks;
 mod edges;
 mod fulldisk;
+mod homeassistant;
 mod kill;
 mod kill_at;
 mod load;
 mod parity;
+mod requests;
 mod restarts;
 mod shutdown;
 mod signals;
 mod store_faults;
 mod stores;
+mod supervision;
+mod ticks;
 
 use std::path::Path;
 
