@@ -114,7 +114,7 @@ pub struct CommitFigures {
     pub groups: AtomicU64,
     /// The last sequence on disk.
     pub committed: AtomicU64,
-    /// Woken after each group commit, never waited for.
+    /// Woken when nothing more waits, never waited for.
     pub follower: OnceLock<std::thread::Thread>,
     /// The thread took a job no more.
     pub ended: AtomicBool,
@@ -221,6 +221,10 @@ impl Thread {
                 }
             }
             self.commit(jobs);
+            // Only now: its work would hold up on one core what somebody waits for.
+            if let Some(follower) = self.figures.follower.get() {
+                follower.unpark();
+            }
         }
     }
 
@@ -281,10 +285,6 @@ impl Thread {
             let _ = self.context.events.send(StoreEvent::Working);
         }
         self.release();
-        // Only now: its work would hold up on one core what somebody waits for.
-        if let Some(follower) = self.figures.follower.get().filter(|_| written > 0) {
-            follower.unpark();
-        }
         for job in later {
             self.act(job, jobs);
         }
