@@ -8,10 +8,12 @@ mod announcer;
 pub mod broker;
 pub mod clock;
 pub mod commit;
+pub mod committer;
 pub mod engine_loop;
 pub mod feed;
 pub mod health;
 pub mod indexer;
+mod link;
 pub mod mqtt;
 pub mod options;
 pub mod outbox;
@@ -69,7 +71,7 @@ pub fn run(config: &Config, options: RunOptions) -> Result<(), RunError> {
 }
 
 /// Waits for the client's end, which only a failure of its own brings.
-async fn ended_by_itself(client: &mut wiring::Client) -> RunError {
+async fn ended_by_itself(client: &mut link::Client) -> RunError {
     match client.await {
         Ok(()) => RunError::Broker("the MQTT client ended".into()),
         Err(error) => RunError::Internal(format!("the MQTT client failed: {error}")),

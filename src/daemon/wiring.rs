@@ -16,7 +16,8 @@ use super::engine_loop::{EngineLoop, Inputs, Memory};
 use super::feed::{self, FeedSource, FeedStatus, FeedTask, RecordingClock, RecordingFeed, SyntheticFeed};
 use super::health::HealthReporter;
 use super::indexer::{self, IndexContext, IndexThread, Indexer};
-use super::mqtt::{self, Bus};
+use super::link::{self, Client};
+use super::mqtt::Bus;
 use super::options::{RunError, RunOptions};
 use super::outbox::{Outbox, OutboxHandle};
 use super::snapshots::Snapshots;
@@ -38,15 +39,8 @@ use crate::venue::synthetic::SyntheticSymbol;
 
 /// Prices that wait for the engine; then feeds wait.
 const MARKETS_MAX: usize = 1_024;
-/// Messages from the bus that wait for the engine; then the broker waits.
-const INBOUND_MAX: usize = 64;
 /// How long a refill waits after one that brought nothing.
 const REFILL_PAUSE: std::time::Duration = std::time::Duration::from_secs(5);
-/// Seconds of silence until a ping.
-const KEEP_ALIVE_S: u16 = 15;
-
-/// The client's task.
-pub type Client = JoinHandle<()>;
 
 /// A running daemon.
 pub struct Running {
@@ -101,7 +95,7 @@ impl Running {
         greet(options, address);
         let topics = Topics::new(&config.mqtt.base_topic);
         let outbox = OutboxHandle::new(Outbox::new(state.published, ledger.last_sequence()));
-        let (inbound, bus, client) = start_client(config, &topics, address, &outbox, &clock)?;
+        let (inbound, bus, client) = link::start(config, &topics, address, &outbox, &clock)?;
         let (store_sender, store) = mpsc::unbounded_channel();
         let context = CommitContext {
             ledger,
@@ -272,47 +266,6 @@ fn greet(options: &RunOptions, address: Option<SocketAddr>) {
     if let Some(greeting) = &options.greeting {
         let port = address.map_or(1883, |address| address.port());
         println!("{}", greeting.replace("{port}", &port.to_string()));
-    }
-}
-
-/// The client, what it receives, and the task that makes alerts of its notices.
-fn start_client(
-    config: &Config,
-    topics: &Topics,
-    embedded: Option<SocketAddr>,
-    outbox: &OutboxHandle,
-    clock: &Clock,
-) -> Result<(mpsc::Receiver<mqtt::Inbound>, Bus, Client), RunError> {
-    let (inbound_sender, inbound) = mpsc::channel(INBOUND_MAX);
-    let (notice_sender, notices) = mpsc::channel(mqtt::NOTICES_MAX);
-    let client = client_config(config, topics, embedded);
-    let (bus, client) = mqtt::start(client, outbox.clone(), inbound_sender, notice_sender)?;
-    let tls = config.mqtt.tls.clone();
-    let certificates = move |now| tls.as_ref().map_or_else(Vec::new, |tls| tls.warnings(now));
-    tokio::spawn(mqtt::tell_alerts(notices, outbox.clone(), topics.clone(), clock.clone(), certificates));
-    Ok((inbound, bus, client))
-}
-
-fn client_config(config: &Config, topics: &Topics, embedded: Option<SocketAddr>) -> mqtt::MqttConfig {
-    let (host, port) = match (&config.mqtt.broker, embedded) {
-        (Broker::Tcp { host, port, .. }, _) => (host.clone(), *port),
-        (Broker::Embedded, Some(address)) => (address.ip().to_string(), address.port()),
-        (Broker::Embedded, None) => {
-            let listen = config.mqtt.embedded_listen;
-            (listen.ip().to_string(), listen.port())
-        }
-    };
-    mqtt::MqttConfig {
-        host,
-        port,
-        client_id: config.instance.clone(),
-        username: config.mqtt.username.clone(),
-        password: config.mqtt.password.as_ref().map(|secret| secret.value.clone()),
-        command_filters: topics.commands().into_iter().chain(config.mqtt.birth_topic.clone()).collect(),
-        tls: config.mqtt.tls.as_ref().map(|tls| tls.client.clone()),
-        topics: topics.clone(),
-        session_expiry_s: config.mqtt.session_expiry_s,
-        keep_alive_s: KEEP_ALIVE_S,
     }
 }
 

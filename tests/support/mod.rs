@@ -2,6 +2,7 @@
 
 pub mod bus;
 pub mod certificates;
+pub mod disk;
 pub mod fake_broker;
 pub mod ledger;
 pub mod mosquitto;

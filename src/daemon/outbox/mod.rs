@@ -381,6 +381,11 @@ impl OutboxHandle {
         result
     }
 
+    /// Tells the client of what was added by [`OutboxHandle::with`].
+    pub fn wake(&self) {
+        self.shared.added.notify_one();
+    }
+
     /// Waits until something was added since the last wait. Only the MQTT client waits here.
     pub(super) async fn added(&self) {
         self.shared.added.notified().await;
@@ -388,6 +393,6 @@ impl OutboxHandle {
 
     fn add(&self, work: impl FnOnce(&mut Outbox)) {
         self.with(work);
-        self.shared.added.notify_one();
+        self.wake();
     }
 }
