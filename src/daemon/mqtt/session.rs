@@ -317,7 +317,8 @@ impl<'a> Session<'a> {
             }
             Came::Foreign => {
                 let text = format!(
-                    "another daemon uses the base topic, or a client publishes to {}: two daemons below one base topic                      both trade every signal; give each its own mqtt.base_topic",
+                    "another daemon uses the base topic, or a client publishes to {}: two daemons below one \
+                     base topic both trade every signal; give each its own mqtt.base_topic",
                     self.context.config.topics.at(PROBE)
                 );
                 self.complain(AlertLevel::Error, "mqtt_second_daemon", "", &text);
@@ -325,8 +326,8 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Whether a retained info is of another daemon with our client id: ours was there, and it is not any more. A broker
-    /// does not always say why it ends a connection, but who takes ours over leaves this.
+    /// Whether a retained info is of another daemon with our client id: ours was there, and it is not any more. A
+    /// broker does not always say why it ends a connection, but who takes ours over leaves this.
     fn is_of_twin(&self, info: &[u8]) -> bool {
         let config = &self.context.config;
         let topic = config.topics.at(INFO);
