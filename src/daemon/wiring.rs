@@ -13,6 +13,7 @@ use super::announcer::Announcer;
 use super::backups::Backups;
 use super::clock::Clock;
 use super::commit::{CommitContext, Committer, start as start_committer};
+use super::committer::refill;
 use super::engine_loop::{EngineLoop, Inputs, Memory};
 use super::feed::{self, FeedSource, FeedStatus, FeedTask, RecordingClock, RecordingFeed, SyntheticFeed};
 use super::health::HealthReporter;
@@ -40,8 +41,6 @@ use crate::venue::synthetic::SyntheticSymbol;
 const MARKETS_MAX: usize = 1_024;
 /// Messages from the bus that wait for the engine; then the broker waits.
 const INBOUND_MAX: usize = 64;
-/// How long a refill waits after one that brought nothing.
-const REFILL_PAUSE: std::time::Duration = std::time::Duration::from_secs(5);
 /// Seconds of silence until a ping.
 const KEEP_ALIVE_S: u16 = 15;
 
@@ -312,19 +311,6 @@ fn client_config(config: &Config, topics: &Topics, embedded: Option<SocketAddr>)
         topics: topics.clone(),
         session_expiry_s: config.mqtt.session_expiry_s,
         keep_alive_s: KEEP_ALIVE_S,
-    }
-}
-
-/// Brings events back from the journal whenever the outbox has room.
-async fn refill(outbox: OutboxHandle, committer: super::commit::Committer) {
-    loop {
-        let wanted = outbox.wait_refill().await;
-        committer.give(super::commit::Job::Refill { from: wanted.from, limit: wanted.limit });
-        committer.flush().await;
-        if outbox.with(|outbox| outbox.refill_wanted()).is_some_and(|next| next.from == wanted.from) {
-            // The journal could not be read; asking again at once would not help.
-            tokio::time::sleep(REFILL_PAUSE).await;
-        }
     }
 }
 

@@ -15,6 +15,7 @@ mod events;
 mod retained;
 #[cfg(test)]
 mod tests;
+mod waits;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -351,16 +352,6 @@ impl OutboxHandle {
         self.add(|outbox| outbox.refill(from, events, complete_through));
     }
 
-    /// Waits until a refill from the journal is wanted. One task waits at a time.
-    pub async fn wait_refill(&self) -> Refill {
-        loop {
-            if let Some(refill) = self.with(|outbox| outbox.refill_wanted()) {
-                return refill;
-            }
-            self.shared.room.notified().await;
-        }
-    }
-
     /// [`Outbox::acknowledged_through`].
     #[must_use]
     pub fn acknowledged_through(&self) -> u64 {
@@ -385,16 +376,6 @@ impl OutboxHandle {
             self.shared.room.notify_one();
         }
         result
-    }
-
-    /// Tells the client of what was added by [`OutboxHandle::with`].
-    pub fn wake(&self) {
-        self.shared.added.notify_one();
-    }
-
-    /// Waits until something was added since the last wait. Only the MQTT client waits here.
-    pub(super) async fn added(&self) {
-        self.shared.added.notified().await;
     }
 
     fn add(&self, work: impl FnOnce(&mut Outbox)) {
