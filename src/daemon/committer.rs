@@ -12,9 +12,6 @@ use super::outbox::{Outbox, OutboxHandle};
 use crate::engine::record::Record;
 use crate::message::view::Message;
 
-/// How long a refill waits after one that brought nothing.
-const REFILL_PAUSE: Duration = Duration::from_secs(5);
-
 /// What must wait for its records, in order.
 #[derive(Debug)]
 pub enum Item {
@@ -101,7 +98,7 @@ pub struct CommitFigures {
     pub groups: AtomicU64,
     /// The last sequence on disk.
     pub committed: AtomicU64,
-    /// Woken after each group commit, never waited for.
+    /// Woken when nothing more waits, never waited for.
     pub follower: OnceLock<std::thread::Thread>,
     /// The thread took a job no more.
     pub ended: AtomicBool,
@@ -146,18 +143,5 @@ impl Committer {
     /// The same with a bound; false when the disk does not take it in time.
     pub async fn flush_within(&self, bound: Duration) -> bool {
         tokio::time::timeout(bound, self.flush()).await.is_ok()
-    }
-}
-
-/// Brings events back from the journal whenever the outbox has room.
-pub async fn refill(outbox: OutboxHandle, committer: Committer) {
-    loop {
-        let wanted = outbox.wait_refill().await;
-        committer.give(Job::Refill { from: wanted.from, limit: wanted.limit });
-        committer.flush().await;
-        if outbox.with(|outbox| outbox.refill_wanted()).is_some_and(|next| next.from == wanted.from) {
-            // The journal could not be read; asking again at once would not help.
-            tokio::time::sleep(REFILL_PAUSE).await;
-        }
     }
 }

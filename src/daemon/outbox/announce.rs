@@ -30,6 +30,13 @@ impl Outbox {
 }
 
 impl OutboxHandle {
+    /// Waits until the broker has taken or refused every announcement. One task waits at a time.
+    pub async fn announced(&self) {
+        while self.with(|outbox| outbox.announcing()) {
+            self.shared.announced.notified().await;
+        }
+    }
+
     /// [`Outbox::republish`].
     pub fn republish(&self) -> usize {
         let mut count = 0;

@@ -67,6 +67,10 @@ impl Retained {
         })
     }
 
+    pub(super) fn published(&self, topic: &str) -> Option<&[u8]> {
+        self.entries.get(topic).filter(|entry| entry.acknowledged).map(|entry| entry.payload.as_slice())
+    }
+
     pub(super) fn acknowledged(&mut self, topic: &str, version: u64) {
         let Some(entry) = self.current(topic, version) else { return };
         entry.acknowledged = true;
