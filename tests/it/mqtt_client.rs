@@ -91,7 +91,12 @@ pub struct Peer {
 impl Peer {
     /// Returns when the subscription is granted.
     pub async fn subscribe(port: u16, filter: &str) -> Self {
-        let mut options = MqttOptions::new("peer", Broker::tcp("127.0.0.1", port));
+        Self::named("peer", port, filter).await
+    }
+
+    /// The same under another client id.
+    pub async fn named(client_id: &str, port: u16, filter: &str) -> Self {
+        let mut options = MqttOptions::new(client_id, Broker::tcp("127.0.0.1", port));
         options.set_max_packet_size(Some(256 * 1024)).set_outgoing_inflight_upper_limit(64);
         let (client, mut event_loop) = AsyncClient::builder(options).capacity(64).build();
         client.subscribe(filter, QoS::AtLeastOnce).await.expect("room");
