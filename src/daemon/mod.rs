@@ -16,6 +16,9 @@ pub mod options;
 pub mod outbox;
 mod report;
 mod snapshots;
+mod sources;
+mod tls;
+pub mod websocket;
 mod wiring;
 
 use std::time::Duration;

@@ -1,6 +1,7 @@
 //! Helpers of the integration tests.
 
 pub mod bus;
+pub mod fake_blofin;
 pub mod ledger;
 pub mod mosquitto;
 pub mod program;

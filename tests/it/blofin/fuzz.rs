@@ -133,7 +133,7 @@ fn assert_good(update: PriceUpdate) {
             assert!(bid <= ask);
         }
         PriceUpdate::Mark { price: at } | PriceUpdate::Candle { close: at } => price(at),
-        PriceUpdate::Confirmed => {}
+        PriceUpdate::Confirmed | PriceUpdate::Instrument { .. } => {}
     }
 }
 
