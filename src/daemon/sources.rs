@@ -1,9 +1,15 @@
 //! From the configuration to running feeds.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use tokio::sync::{mpsc, watch};
 
 use super::clock::Clock;
-use super::feed::{self, FeedSource, FeedStatus, FeedTask, RecordingClock, RecordingFeed, SyntheticFeed};
+use super::feed::blofin::Access;
+use super::feed::{
+    self, BlofinFeed, FeedSource, FeedStatus, FeedTask, RecordingClock, RecordingFeed, SyntheticFeed,
+};
 use super::options::RunError;
 use crate::backtest::source::RecordingSource;
 use crate::config::{self, Config, FeedClock, FeedConfig};
@@ -28,8 +34,11 @@ pub fn start(config: &Config, clock: &Clock, stop: &watch::Receiver<bool>) -> Re
     let (sender, markets) = mpsc::channel(MARKETS_MAX);
     let (changes, changed) = mpsc::unbounded_channel();
     let mut statuses = Vec::new();
+    // One for all feeds: the venue's limits are those of this address.
+    let mut access: Option<Arc<Access>> = None;
     for (index, feed) in config.feeds.iter().enumerate() {
-        let task = FeedTask { id: feed.id, clock: clock.clone(), source: source_of(config, feed)? };
+        let source = source_of(config, feed, &mut access)?;
+        let task = FeedTask { id: feed.id, clock: clock.clone(), source };
         let (status_sender, status) = watch::channel(FeedStatus::default());
         tokio::spawn(feed::run(task, sender.clone(), status_sender, stop.clone()));
         tokio::spawn(tell_changes(index, status.clone(), changes.clone()));
@@ -46,7 +55,11 @@ async fn tell_changes(
     while status.changed().await.is_ok() && changes.send(index).is_ok() {}
 }
 
-fn source_of(config: &Config, feed: &FeedConfig) -> Result<FeedSource, RunError> {
+fn source_of(
+    config: &Config,
+    feed: &FeedConfig,
+    access: &mut Option<Arc<Access>>,
+) -> Result<FeedSource, RunError> {
     let wrong = |error: String| RunError::Feed { feed: feed.id.to_string(), error };
     let float = |ratio: crate::model::amount::Ratio| crate::model::amount::decimal_to_f64(ratio.value());
     match &feed.source {
@@ -80,6 +93,23 @@ fn source_of(config: &Config, feed: &FeedConfig) -> Result<FeedSource, RunError>
             let symbols: Vec<SyntheticSymbol> = symbols.collect();
             symbols.iter().try_for_each(|symbol| symbol.check().map_err(|error| wrong(error.to_string())))?;
             Ok(FeedSource::Synthetic(SyntheticFeed { seed: *seed, symbols }))
+        }
+        config::FeedSource::Blofin { poll_only, interval_ms } => {
+            let access = match access {
+                Some(access) => Arc::clone(access),
+                None => {
+                    let made = Access::new(config.blofin.rest_url(), config.blofin.ws_public_url());
+                    Arc::clone(access.insert(Arc::new(made.map_err(wrong)?)))
+                }
+            };
+            Ok(FeedSource::Blofin(BlofinFeed {
+                symbols: feed.symbols.clone(),
+                poll_only: *poll_only,
+                interval: Duration::from_millis(interval_ms.unsigned_abs()),
+                stale_after: Duration::from_millis(feed.price_stale_after_ms.unsigned_abs()),
+                catalog: Some(config.store.path.join(format!("instruments-{}.json", feed.id))),
+                access,
+            }))
         }
     }
 }

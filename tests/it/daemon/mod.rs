@@ -1,5 +1,6 @@
 //! The daemon as its users meet it: the built program, a real mosquitto, real trades, and what breaks in between.
 
+mod blofin;
 #[cfg(feature = "embedded-broker")]
 mod demo;
 mod edges;
