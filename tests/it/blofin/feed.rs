@@ -270,8 +270,17 @@ fn pairs_that_cannot_be_had_are_named() {
         assert_eq!(texts, expected);
         assert!(status.notices.iter().all(|notice| notice.code == "instrument_refused"));
         assert_eq!(status.notices_after(2).count(), 1);
-        // The others are served.
+        // The others are served, also after a reconnect; what the venue says of a subscription is told once.
         fake.until(|stats| stats.topics == 3).await;
+        for _ in 0..2 {
+            fake.send_raw(r#"{"event":"error","code":"60012","msg":"Invalid request"}"#.into());
+        }
+        fake.close(true);
+        fake.until(|stats| stats.connections == 2 && stats.topics == 3).await;
+        let refused = |status: &FeedStatus| {
+            status.notices.back().is_some_and(|last| last.code == "subscription_refused")
+        };
+        assert_eq!(feed.status(refused).await.noticed, 4);
         fake.trade("BTC-USDT", "104", "1");
         feed.until("BTC-USDT 104 x 0.001").await;
     });

@@ -75,6 +75,8 @@ pub(super) struct Desk {
     trouble: Option<String>,
     /// Why pairs are missing.
     refused: Option<String>,
+    /// What the venue last said about a subscription.
+    refusal: Option<String>,
     notices: Vec<Notice>,
     reviewed: (Instant, u64, u64),
 }
@@ -104,6 +106,7 @@ impl Desk {
             quality: Quality::default(),
             trouble: None,
             refused: None,
+            refusal: None,
             notices: Vec::new(),
             reviewed: (now, 0, 0),
         };
@@ -118,7 +121,7 @@ impl Desk {
     }
 
     /// What the stream is asked for.
-    pub(super) fn topics(&self) -> Vec<Topic> {
+    fn topics(&self) -> Vec<Topic> {
         self.catalog.symbols().flat_map(|(_, listing)| topics_of(listing.symbol())).collect()
     }
 
@@ -215,6 +218,7 @@ impl Desk {
                 self.is_streaming = true;
                 self.trouble = None;
                 self.connections += 1;
+                self.frames = request::subscribe(&self.topics());
                 // A stream has no replay: what it missed is asked for.
                 self.tickers.due = now;
                 self.wants_snapshot = true;
@@ -227,6 +231,7 @@ impl Desk {
                 if self.is_streaming {
                     // Polls take over at once.
                     (self.tickers.due, self.marks.due) = (now, now);
+                    self.is_polling = false;
                 }
                 self.is_streaming = false;
             }
@@ -242,7 +247,11 @@ impl Desk {
             }
             Ok(Frame::Error { code, text }) => {
                 let text = format!("the venue refuses a subscription with code {code}: {text}");
-                self.notice(AlertLevel::Error, "subscription_refused", text);
+                // The same words with every reconnect say nothing new.
+                if self.refusal.as_ref() != Some(&text) {
+                    self.notice(AlertLevel::Error, "subscription_refused", text.clone());
+                    self.refusal = Some(text);
+                }
             }
             Ok(Frame::Pong | Frame::Subscribed(_) | Frame::Unsubscribed(_) | Frame::Other) => {}
             Err(dropped) => self.translator.drop_row(&dropped),

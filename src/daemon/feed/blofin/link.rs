@@ -1,4 +1,4 @@
-//! Keeps one stream alive for as long as it is wanted: connects, subscribes, pings, and starts again.
+//! Keeps one stream alive for as long as it is wanted: connects, pings, and starts again.
 //!
 //! Any inbound frame is a sign of life. After a while without one the venue is asked; without an answer in the same
 //! time the connection is dead, however open it looks. Reconnects wait 1, 2, 4, ... 60 s with jitter, and no two
@@ -44,8 +44,6 @@ pub struct Link {
     pub url: String,
     /// TLS for `wss://`.
     pub tls: Arc<ClientConfig>,
-    /// What is sent after each connection.
-    pub subscriptions: Vec<String>,
     /// Time without a frame until the venue is asked, and again until the connection counts as dead.
     pub patience: Duration,
     /// Spaces out connections.
@@ -55,7 +53,7 @@ pub struct Link {
 /// What a stream says.
 #[derive(Clone, Debug)]
 pub enum LinkEvent {
-    /// It is connected, and the subscriptions were sent.
+    /// It is connected, and nothing is subscribed to yet.
     Up,
     /// A frame.
     Text(Utf8Bytes),
@@ -63,7 +61,8 @@ pub enum LinkEvent {
     Down(SocketError, Duration),
 }
 
-/// Runs until nobody takes its events. `frames` are sent as soon as they come, and lost while it is not connected.
+/// Runs until nobody takes its events. `frames` are sent as soon as they come; those that came before
+/// [`LinkEvent::Up`] are not.
 pub async fn keep(link: Link, mut frames: mpsc::Receiver<String>, events: mpsc::Sender<LinkEvent>) {
     let mut attempt = 0;
     for round in 0.. {
@@ -104,9 +103,8 @@ async fn session(
     frames: &mut mpsc::Receiver<String>,
     events: &mpsc::Sender<LinkEvent>,
 ) -> Result<std::convert::Infallible, Option<SocketError>> {
-    for frame in &link.subscriptions {
-        socket.send(frame.clone()).await.map_err(Some)?;
-    }
+    // What was meant for the last connection is of no use to this one.
+    while frames.try_recv().is_ok() {}
     events.send(LinkEvent::Up).await.map_err(|_| None)?;
     let mut heard = Instant::now();
     let mut pinged = heard;

@@ -30,7 +30,6 @@ use super::outlet::{Outlet, Stopped};
 use crate::daemon::clock::Clock;
 use crate::daemon::tls;
 use crate::model::ids::{FeedId, Symbol};
-use crate::venue::blofin::request;
 use desk::{Desk, Job};
 use link::{Gate, Link, LinkEvent};
 use rest::Rest;
@@ -148,10 +147,10 @@ async fn drive(
             }
         }
         if stream.is_none() && !feed.poll_only && desk.is_listed() {
-            stream = Some(open(feed, &desk, links));
+            stream = Some(open(feed, links));
         } else if let Some(stream) = &stream {
             for frame in desk.take_frames() {
-                // A stream that is down subscribes to everything when it is back.
+                // A stream that is down is told everything when it is back.
                 let _ = stream.frames.try_send(frame);
             }
         }
@@ -159,11 +158,10 @@ async fn drive(
     }
 }
 
-fn open(feed: &BlofinFeed, desk: &Desk, links: &mut JoinSet<()>) -> Stream {
+fn open(feed: &BlofinFeed, links: &mut JoinSet<()>) -> Stream {
     let link = Link {
         url: feed.access.ws_url.clone(),
         tls: Arc::clone(&feed.access.tls),
-        subscriptions: request::subscribe(&desk.topics()),
         patience: (feed.stale_after / 3).min(PATIENCE_MAX),
         gate: Arc::clone(&feed.access.gate),
     };
