@@ -1,8 +1,9 @@
 //! From a signal to its result, beside what it cannot be faster than: `scripts/latency`.
 //!
 //! A real mosquitto and a real `tradebus run`, both children of this program, so that they share its cores. Each round
-//! measures in turn: one message of 256 bytes to a subscription of our own with QoS 1, one write of 300 bytes with
-//! `sync_data` on the file system of the store, and one signal that turns a paper position around, until its result.
+//! measures in turn: one message of 256 bytes to a subscription of our own with QoS 1, one append of as many bytes as a
+//! signal adds to the journal with `sync_data` on the file system of the store, and one signal that turns a paper
+//! position around, until its result.
 #![expect(clippy::disallowed_methods, reason = "it measures time")]
 
 #[path = "../tests/support/mosquitto.rs"]
@@ -25,7 +26,6 @@ use tokio::time::{sleep, timeout};
 use tradebus::model::time::Timestamp;
 
 const ECHO_BYTES: usize = 256;
-const APPEND_BYTES: usize = 300;
 /// Rounds before the first that counts.
 const WARM_UP: usize = 100;
 /// Between two rounds, so that what follows a result is over.
@@ -55,10 +55,15 @@ async fn measure(program: &str, folder: &Path, rounds: usize) {
     let mut echoes = Vec::new();
     let mut syncs = Vec::new();
     let mut signals = Vec::new();
+    let journal_before = journal_bytes(folder.path());
+    let mut append = vec![7; ECHO_BYTES];
     for round in 0..rounds + WARM_UP {
+        if round == WARM_UP {
+            append.resize((journal_bytes(folder.path()) - journal_before) / WARM_UP, 7);
+        }
         let echo = bus.echo(round).await;
         let started = Instant::now();
-        file.write_all(&[7; APPEND_BYTES]).and_then(|()| file.sync_data()).expect("a write");
+        file.write_all(&append).and_then(|()| file.sync_data()).expect("a write");
         let sync = started.elapsed();
         let signal = bus.signal(round).await;
         if round >= WARM_UP {
@@ -76,10 +81,16 @@ async fn measure(program: &str, folder: &Path, rounds: usize) {
         println!("{what}: median {:.0} us, p99 {:.0} us", quantile(times, 0.5), quantile(times, 0.99));
     }
     let ratio = |share, floor| quantile(&mut signals.clone(), share) / floor;
-    println!("{rounds} rounds, signal / (round trip + fsync):");
+    println!("{rounds} rounds, {} bytes of journal each, signal / (round trip + fsync):", append.len());
     println!("  median / median {:.2} (budget 1.5)", ratio(0.5, floor[0]));
     println!("  p99 / median {:.2} (budget 3)", ratio(0.99, floor[0]));
     println!("  p99 / p99 {:.2}", ratio(0.99, floor[1]));
+}
+
+/// What the journal has grown to, in bytes.
+fn journal_bytes(folder: &Path) -> usize {
+    let files = std::fs::read_dir(folder.join("store/journal")).expect("a journal");
+    files.map(|file| file.and_then(|file| file.metadata()).expect("a file").len() as usize).sum()
 }
 
 /// In microseconds.
@@ -106,6 +117,7 @@ tick_size = 0.1
 lot_size = 0.0001
 [strategy.bench]
 type = "external"
+signals_per_minute_max = 1000000
 symbols = ["BTC-USDT"]
 balance = 100000000
 "#,

@@ -1,5 +1,6 @@
 //! How long a store with 1,000,000 records takes to open, from its checkpoint and from its journal alone:
-//! `cargo run --release --example startup -- <folder> [records]`.
+//! `cargo run --release --example startup -- <folder> [records]`. With a third word, `keep`, it only makes the store in
+//! the folder and leaves it there, for `scripts/startup`.
 #![expect(clippy::disallowed_methods, reason = "it measures time")]
 
 #[path = "../benches/scenario/mod.rs"]
@@ -25,8 +26,12 @@ const ROUNDS: usize = 5;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let folder = arguments.first().expect("startup <folder> [records]");
+    let folder = arguments.first().expect("startup <folder> [records [keep]]");
     let records = arguments.get(1).map_or(RECORDS, |text| text.parse().expect("a number"));
+    if arguments.get(2).is_some_and(|word| word == "keep") {
+        write(Path::new(folder), records);
+        return;
+    }
     let folder = TempDir::new_in(folder).expect("a folder");
     let bytes = write(folder.path(), records);
     println!("{records} records, {bytes} bytes of journal");

@@ -9,9 +9,8 @@ use std::pin::pin;
 use std::time::Duration;
 
 use rumqttc::{
-    AsyncClient, Broker as Address, ConnectReturnCode, ConnectionError, Event, EventLoop, Incoming,
-    MqttOptions, NetworkOptions, PubAckReason, PublishNoticeError, PublishOptions, PublishResult, QoS,
-    SubscribeFilterInput, SubscribeReasonCode,
+    AsyncClient, Broker as Address, Event, EventLoop, Incoming, MqttOptions, PubAckReason,
+    PublishNoticeError, PublishOptions, PublishResult, QoS, SubscribeFilterInput, SubscribeReasonCode,
 };
 use secrecy::ExposeSecret;
 use tokio::sync::mpsc;
@@ -20,6 +19,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::exit::{Exit, Failure};
 use crate::config::{Broker, Config};
+use crate::daemon::mqtt::{Fault, Heard, dial};
 
 /// How long the broker may take to accept the connection, and to acknowledge anything.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
@@ -71,10 +71,10 @@ pub fn talk<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Fail
     result
 }
 
-/// `mqtt://host:port` of a configuration: the embedded broker is found where it listens.
+/// The broker's address in a configuration: the embedded broker is found where it listens.
 pub fn address(config: &Config) -> String {
     let (host, port) = host_and_port(config);
-    if host.contains(':') { format!("mqtt://[{host}]:{port}") } else { format!("mqtt://{host}:{port}") }
+    Broker::Tcp { host, port, tls: config.mqtt.tls.is_some() }.to_string()
 }
 
 fn host_and_port(config: &Config) -> (String, u16) {
@@ -83,7 +83,7 @@ fn host_and_port(config: &Config) -> (String, u16) {
             let listen = config.mqtt.embedded_listen;
             (listen.ip().to_string(), listen.port())
         }
-        Broker::Tcp { host, port } => (host.clone(), *port),
+        Broker::Tcp { host, port, .. } => (host.clone(), *port),
     }
 }
 
@@ -94,10 +94,11 @@ impl Bus {
     /// [`Exit::UNAVAILABLE`], with the reason and the address.
     pub async fn connect(config: &Config) -> Result<Bus, Failure> {
         let address = address(config);
-        let (client, event_loop) = AsyncClient::builder(options(config)).capacity(REQUESTS_MAX).build();
+        let (options, heard) = options(config);
+        let (client, event_loop) = AsyncClient::builder(options).capacity(REQUESTS_MAX).build();
         let (sender, mut wire) = mpsc::channel(REQUESTS_MAX);
         let mut poller = JoinSet::new();
-        poller.spawn(poll(event_loop, sender));
+        poller.spawn(poll(event_loop, heard, sender));
         let why = match timeout(ANSWER_WITHIN, wire.recv()).await {
             Ok(Some(Wire::Connected)) => {
                 return Ok(Bus { address, client, wire, held: VecDeque::new(), _poller: poller });
@@ -208,28 +209,26 @@ impl Bus {
     }
 }
 
-fn options(config: &Config) -> MqttOptions {
+fn options(config: &Config) -> (MqttOptions, Heard) {
     let (host, port) = host_and_port(config);
     let client_id = format!("{}-cli-{}", config.instance, std::process::id());
-    let mut options = MqttOptions::new(client_id, Address::tcp(host, port));
-    let mut network = NetworkOptions::new();
-    network.set_tcp_nodelay(true);
+    let mut options = MqttOptions::new(client_id, Address::tcp(host.as_str(), port));
+    let heard = dial(&mut options, &host, config.mqtt.tls.as_ref().map(|tls| &tls.client));
     options
         .set_clean_start(true)
         .set_keep_alive(KEEP_ALIVE_S)
         .set_connect_timeout(ANSWER_WITHIN)
         // The crate's default would allocate 16 MB.
         .set_outgoing_inflight_upper_limit(REQUESTS_MAX as u16)
-        .set_max_packet_size(Some(PACKET_BYTES_MAX))
-        .set_network_options(network);
+        .set_max_packet_size(Some(PACKET_BYTES_MAX));
     if let Some(username) = &config.mqtt.username {
         let password = config.mqtt.password.as_ref().map_or("", |password| password.value.expose_secret());
         options.set_credentials(username.clone(), password.to_owned());
     }
-    options
+    (options, heard)
 }
 
-async fn poll(mut event_loop: EventLoop, wire: mpsc::Sender<Wire>) {
+async fn poll(mut event_loop: EventLoop, heard: Heard, wire: mpsc::Sender<Wire>) {
     loop {
         let message = match event_loop.poll().await {
             Ok(Event::Incoming(Incoming::ConnAck(_))) => Wire::Connected,
@@ -238,26 +237,11 @@ async fn poll(mut event_loop: EventLoop, wire: mpsc::Sender<Wire>) {
                 Wire::Message(Message { topic: text(&publish.topic), payload: text(&publish.payload) })
             }
             Ok(_) => continue,
-            Err(error) => Wire::Lost(why(&error)),
+            Err(error) => Wire::Lost(Fault::new(&error, &heard).text()),
         };
         let lost = matches!(message, Wire::Lost(_));
         if wire.send(message).await.is_err() || lost {
             return;
         }
-    }
-}
-
-/// Why a connection ended, without secrets.
-fn why(error: &ConnectionError) -> String {
-    use ConnectReturnCode::{BadUserNamePassword, NotAuthorized};
-    match error {
-        ConnectionError::ConnectionRefused(BadUserNamePassword | NotAuthorized) => {
-            "it refuses the user name or password (not authorised)".to_owned()
-        }
-        ConnectionError::ConnectionRefused(code) => format!("it refuses the connection: {code:?}"),
-        ConnectionError::NotConnAck(_) => "it does not speak MQTT 5".to_owned(),
-        ConnectionError::Timeout(_) => format!("no answer within {} s", ANSWER_WITHIN.as_secs()),
-        ConnectionError::Io(error) => error.to_string(),
-        error => error.to_string(),
     }
 }

@@ -6,11 +6,16 @@ use super::arguments::{Arguments, Set};
 use super::exit::{Exit, Failure};
 use super::{output, settings};
 use crate::config::{Config, Loaded, Problem};
+use crate::daemon::clock::Clock;
 use crate::message::json::Object;
 
 /// Checks the configuration without starting anything.
 pub fn check_config(arguments: &Arguments, set: &Set) -> Result<Exit, Failure> {
-    let checked = Config::load(&settings::sources(arguments, set));
+    let checked = Config::load(&settings::sources(arguments, set)).map(|mut loaded| {
+        let tls = loaded.config.mqtt.tls.as_ref();
+        loaded.warnings.extend(tls.map_or_else(Vec::new, |tls| tls.warnings(Clock::wall().now())));
+        loaded
+    });
     if arguments.json {
         output::print_line(&json(&checked))?;
         return checked.map(|_| Exit::OK).map_err(|_| Failure::told(Exit::CONFIG));

@@ -28,10 +28,15 @@ mod verify;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
 use arguments::{Arguments, Command};
 use exit::{Exit, Failure};
+
+/// The command line as clap knows it, for manual pages and completions.
+pub fn command() -> clap::Command {
+    Arguments::command()
+}
 
 /// Does what the arguments of this process say, and tells how it went.
 pub fn main() -> ExitCode {

@@ -149,7 +149,7 @@ mod tests {
             ),
         ]);
         let mut config = Config::default();
-        config.mqtt.broker = crate::config::Broker::Tcp { host: "::1".into(), port: 1884 };
+        config.mqtt.broker = crate::config::Broker::Tcp { host: "::1".into(), port: 1884, tls: false };
         assert_eq!(
             text(&config, &snapshot),
             "daemon    online, level reduce, version 1.2.3, instance pi, started 2026-11-20T20:00:05.000Z\n\

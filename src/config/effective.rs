@@ -2,11 +2,13 @@
 //! apart, which show as `"(set)"`.
 
 use std::fmt::Write;
+use std::path::PathBuf;
 
 use super::feed::{FeedClock, FeedConfig, FeedSource};
 use super::mqtt::{Broker, MqttConfig};
 use super::schema::join;
 use super::strategy::StrategyConfig;
+use super::tradingview::TradingViewConfig;
 use super::{Config, LogFormat};
 use crate::exchange::paper::PaperSettings;
 use crate::model::amount::Ratio;
@@ -22,9 +24,12 @@ impl Config {
         out.table("store");
         out.text("path", self.store.path.to_string_lossy());
         out.text("engine", self.store.engine.as_str());
+        out.bare("journal_file_kb_max", self.store.journal_file_bytes_max / 1024);
         out.bare("equity_interval_s", self.store.equity_interval_s);
         out.bare("equity_retention_days", self.store.equity_retention_days.unwrap_or(0));
         out.bare("signal_retention_days", self.store.signal_retention_days.unwrap_or(0));
+        out.text("backup_dir", self.store.backup_dir.to_string_lossy());
+        out.bare("backups_kept", self.store.backups_kept);
         out.table("log");
         out.text(
             "format",
@@ -111,10 +116,7 @@ impl Toml {
         self.table("mqtt");
         match &mqtt.broker {
             Broker::Embedded => self.text("broker", "embedded"),
-            Broker::Tcp { host, port } if host.contains(':') => {
-                self.text("broker", format!("mqtt://[{host}]:{port}"));
-            }
-            Broker::Tcp { host, port } => self.text("broker", format!("mqtt://{host}:{port}")),
+            broker @ Broker::Tcp { .. } => self.text("broker", broker.to_string()),
         }
         self.text("embedded_listen", mqtt.embedded_listen.to_string());
         self.text("username", mqtt.username.as_deref().unwrap_or_default());
@@ -123,8 +125,16 @@ impl Toml {
             Some(None) => self.text("password", "(set)"),
             None => self.text("password_file", ""),
         }
+        let tls = mqtt.tls.as_ref();
+        let mut file = |name, path: Option<&PathBuf>| {
+            self.text(name, path.map(|path| path.to_string_lossy()).unwrap_or_default());
+        };
+        file("ca_file", tls.and_then(|tls| tls.ca_file.as_ref()));
+        file("client_certificate_file", tls.and_then(|tls| tls.client_certificate_file.as_ref()));
+        file("client_key_file", tls.and_then(|tls| tls.client_key_file.as_ref()));
         self.text("base_topic", &mqtt.base_topic);
         self.text("discovery_prefix", mqtt.discovery_prefix.as_deref().unwrap_or_default());
+        self.text("birth_topic", mqtt.birth_topic.as_deref().unwrap_or_default());
         self.bare("session_expiry_s", mqtt.session_expiry_s);
         self.bare("price_interval_ms", mqtt.price_interval_ms);
         self.number("price_deadband_bps", mqtt.price_deadband_bps);
@@ -168,6 +178,19 @@ impl Toml {
         }
     }
 
+    fn tradingview(&mut self, path: &str, alerts: &TradingViewConfig) {
+        let file = alerts.key.as_ref().and_then(|key| key.file.as_ref());
+        self.maybe("key_file", file.map(|file| file.to_string_lossy()), Toml::text);
+        self.bare("key_required", alerts.key_required);
+        self.texts("accept_from", &alerts.accept_from);
+        self.bare("contracts_as_size", alerts.contracts_as_size);
+        self.maybe::<Ratio>("price_deviation_max_pct", alerts.price_deviation_max_pct, Toml::number);
+        self.table(&format!("{path}.overrides"));
+        for (name, symbol) in &alerts.overrides {
+            self.text(&join("", name), symbol.as_str());
+        }
+    }
+
     fn limits(&mut self, path: &str, limits: &Limits) {
         self.table(path);
         self.maybe("order_notional_max", limits.order_notional_max, Toml::number);
@@ -201,6 +224,10 @@ impl Toml {
         self.bare("ticks", strategy.ticks);
         self.number("balance", strategy.balance);
         self.maybe::<Ratio>("confidence_min", strategy.confidence_min, Toml::number);
+        self.bare("signals_per_minute_max", strategy.signals_per_minute_max);
+        if let Some(alerts) = &strategy.tradingview {
+            self.tradingview(&path, alerts);
+        }
         if let Some(size) = strategy.default_size {
             self.table(&format!("{path}.default_size"));
             match size {

@@ -21,6 +21,8 @@ mod schema;
 mod secret;
 mod source;
 mod strategy;
+mod tls;
+mod tradingview;
 mod value;
 mod venue;
 
@@ -34,6 +36,8 @@ pub use mqtt::{Broker, MqttConfig};
 pub use secret::Secret;
 pub use source::{ENVIRONMENT_PREFIX, FILE_DEFAULT, FileSource, Sources};
 pub use strategy::{AccountConfig, Route, StrategyConfig, TypeConfig};
+pub use tls::{Certificate, Tls};
+pub use tradingview::TradingViewConfig;
 pub use venue::VenueConfig;
 
 use crate::exchange::paper::PaperSettings;
@@ -78,12 +82,18 @@ pub struct StoreConfig {
     pub path: PathBuf,
     /// What keeps the history that can be asked for.
     pub engine: EngineKind,
+    /// Bytes at which a file of the journal is followed by a new one.
+    pub journal_file_bytes_max: u64,
     /// Seconds between two samples of equity for charts.
     pub equity_interval_s: u32,
     /// How long those are kept; `None` is for ever.
     pub equity_retention_days: Option<u32>,
     /// How long decided signals can be asked for; `None` is for ever. The journal keeps them.
     pub signal_retention_days: Option<u32>,
+    /// Where copies go that are asked for on the bus. Not empty.
+    pub backup_dir: PathBuf,
+    /// How many of them are kept, the newest: 1 to 1000.
+    pub backups_kept: u32,
 }
 
 /// Logging.
@@ -199,9 +209,13 @@ fn read_store(table: &Table) -> StoreConfig {
     }
     let number = |name| u32::try_from(table.integer(name)).unwrap_or(u32::MAX);
     let days = |name| Some(number(name)).filter(|days| *days > 0);
+    let path = path.unwrap_or_default();
     StoreConfig {
-        path: path.unwrap_or_default(),
+        backup_dir: table.file_path("backup_dir").unwrap_or_else(|| path.join("backups")),
+        backups_kept: number("backups_kept"),
+        path,
         engine: engine.unwrap_or(EngineKind::Sled),
+        journal_file_bytes_max: u64::from(number("journal_file_kb_max")) * 1024,
         equity_interval_s: number("equity_interval_s"),
         equity_retention_days: days("equity_retention_days"),
         signal_retention_days: days("signal_retention_days"),

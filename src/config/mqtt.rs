@@ -3,14 +3,19 @@
 use std::net::SocketAddr;
 
 use secrecy::SecretString;
+use tokio_rustls::rustls::pki_types::ServerName;
 
 use super::reader::Table;
 use super::schema::BROKER_DEFAULT;
 use super::secret::{Secret, read_secret};
+use super::tls::{Tls, read_tls};
+use crate::message::discovery::birth_topic;
 use crate::model::amount::Ratio;
 
 /// The port of a broker whose address names none.
 const PORT_DEFAULT: u16 = 1883;
+/// The same with TLS.
+const TLS_PORT_DEFAULT: u16 = 8883;
 /// The most bytes of a topic prefix.
 const TOPIC_BYTES_MAX: usize = 64;
 
@@ -25,10 +30,14 @@ pub struct MqttConfig {
     pub username: Option<String>,
     /// The user's password. There is a user when there is a password.
     pub password: Option<Secret>,
+    /// How the broker is believed; there when its address begins with `mqtts://`.
+    pub tls: Option<Tls>,
     /// What our topics begin with: levels without wildcards, no `/` at either end.
     pub base_topic: String,
     /// What discovery topics begin with; `None` turns discovery off.
     pub discovery_prefix: Option<String>,
+    /// Where Home Assistant says that it started; `None` when discovery is off.
+    pub birth_topic: Option<String>,
     /// How long the broker keeps our session while we are away, in seconds: 60 to 604,800.
     pub session_expiry_s: u32,
     /// The shortest time between two publications of a price or a state, in milliseconds: 100 to 60,000.
@@ -48,20 +57,35 @@ pub enum Broker {
         host: String,
         /// Port, not 0.
         port: u16,
+        /// Whether TLS is spoken.
+        tls: bool,
     },
+}
+
+impl std::fmt::Display for Broker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self::Tcp { host, port, tls } = self else { return f.write_str("embedded") };
+        let scheme = if *tls { "mqtts" } else { "mqtt" };
+        match host.contains(':') {
+            true => write!(f, "{scheme}://[{host}]:{port}"),
+            false => write!(f, "{scheme}://{host}:{port}"),
+        }
+    }
 }
 
 pub(super) fn read_mqtt(table: &Table) -> MqttConfig {
     let broker = read_broker(table);
-    let mqtt = MqttConfig {
+    let mut mqtt = MqttConfig {
         embedded_listen: read_listen(table),
         username: table.text_maybe("username"),
         password: read_password(table),
+        tls: read_tls(table, matches!(broker, Broker::Tcp { tls: true, .. })),
         base_topic: read_topic(table, "base_topic").unwrap_or_else(|| {
             table.problem("base_topic", "is empty; it must be a topic such as \"tradebus\"");
             String::new()
         }),
         discovery_prefix: read_topic(table, "discovery_prefix"),
+        birth_topic: read_topic(table, "birth_topic"),
         session_expiry_s: u32::try_from(table.integer("session_expiry_s")).unwrap_or(u32::MAX),
         price_interval_ms: table.integer("price_interval_ms"),
         price_deadband_bps: Ratio::new(table.number("price_deadband_bps")),
@@ -82,6 +106,13 @@ pub(super) fn read_mqtt(table: &Table) -> MqttConfig {
             format!("{:?} is also base_topic; they must differ", mqtt.base_topic),
         );
     }
+    let own = format!("{}/", mqtt.base_topic);
+    if mqtt.birth_topic.as_ref().is_some_and(|topic| topic.starts_with(&own)) {
+        table.problem("birth_topic", format!("is below base_topic {:?}, which is ours", mqtt.base_topic));
+    }
+    let given = mqtt.birth_topic.take();
+    mqtt.birth_topic =
+        mqtt.discovery_prefix.as_deref().map(|prefix| given.unwrap_or_else(|| birth_topic(prefix)));
     mqtt
 }
 
@@ -99,19 +130,17 @@ fn read_broker(table: &Table) -> Broker {
     })
 }
 
-/// Reads `mqtt://host:port`. The texts of problems leave out addresses that may hold a password.
+/// Reads `mqtt://host:port` or `mqtts://host:port`. The texts of problems leave out addresses that may hold a password.
 fn parse_broker(text: &str) -> Result<Broker, String> {
-    const FORM: &str = "write \"mqtt://host:1883\" or \"embedded\"";
+    const FORM: &str = "write \"mqtt://host:1883\", \"mqtts://host:8883\" or \"embedded\"";
     if text.contains('@') {
         return Err("has a user in it; use mqtt.username and mqtt.password_file".to_owned());
     }
-    if text.starts_with("mqtts://") || text.starts_with("ssl://") {
-        return Err(format!(
-            "{text:?} needs TLS, which is not available in this version; use \"mqtt://host:1883\""
-        ));
-    }
     let form = || format!("{text:?} is not a broker; {FORM}");
-    let address = text.strip_prefix("mqtt://").ok_or_else(form)?;
+    let (address, tls) = match text.strip_prefix("mqtts://") {
+        Some(address) => (address, true),
+        None => (text.strip_prefix("mqtt://").ok_or_else(form)?, false),
+    };
     let address = address.strip_suffix('/').unwrap_or(address);
     let (host, port) = match address.strip_prefix('[') {
         Some(v6) => v6.split_once(']').ok_or_else(form)?,
@@ -122,6 +151,7 @@ fn parse_broker(text: &str) -> Result<Broker, String> {
         return Err(form());
     }
     let port = match port.strip_prefix(':') {
+        None if port.is_empty() && tls => TLS_PORT_DEFAULT,
         None if port.is_empty() => PORT_DEFAULT,
         None => return Err(form()),
         Some(port) => match port.parse() {
@@ -129,7 +159,10 @@ fn parse_broker(text: &str) -> Result<Broker, String> {
             Ok(port) => port,
         },
     };
-    Ok(Broker::Tcp { host: host.to_owned(), port })
+    if tls && ServerName::try_from(host).is_err() {
+        return Err(format!("{text:?} names no host that a certificate could be for"));
+    }
+    Ok(Broker::Tcp { host: host.to_owned(), port, tls })
 }
 
 fn read_listen(table: &Table) -> SocketAddr {

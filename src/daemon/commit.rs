@@ -1,20 +1,22 @@
 //! The committing thread: nothing leaves before what it depends on is on disk.
 //!
-//! It takes all batches that wait, journals their records with one write and one sync, and only then releases what they
+//! It journals the records of all batches that wait with one write and one sync, and only then releases what they
 //! protect: event messages, results, states, acknowledgements. It never waits for the broker, and the engine loop never
-//! waits for it. While the disk fails it repeats the same group with growing pauses and goes on collecting; of a
-//! retained topic it keeps only the newest value meanwhile, so that an outage costs memory only for records.
+//! for it. While the disk fails it repeats the group with growing pauses and goes on collecting; of a retained topic it
+//! keeps only the newest value meanwhile, so that an outage costs memory only for records.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
 
-use super::mqtt::{AckToken, Bus};
-use super::outbox::{JournalEvent, OutboxHandle, Qos};
+pub use super::committer::{CommitFigures, Committer, Item, Job, Reply, StoreEvent};
+use super::mqtt::Bus;
+use super::outbox::{JournalEvent, Outbox, OutboxHandle, Qos};
 use crate::engine::record::Record;
 use crate::message::topic::Topics;
 use crate::message::view::{self, Message, MessageKind};
@@ -27,128 +29,6 @@ const RETRY_FIRST: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(5);
 /// Records that a refill looks at, for each event that it wants.
 const REFILL_RECORDS_PER_EVENT: usize = 8;
-
-/// What must wait for its records, in order.
-#[derive(Debug)]
-pub enum Item {
-    /// A record: it is journalled, and its event message released.
-    Record(Box<Record>),
-    /// A message.
-    Message(Message),
-    /// The answer to a message from the bus, and its acknowledgement.
-    Reply(Reply),
-}
-
-/// The answer to one message from the bus.
-#[derive(Debug)]
-pub struct Reply {
-    /// Acknowledged once the answer is on its way.
-    pub ack: AckToken,
-    /// MQTT 5 response topic and correlation data, when the sender asked for a response.
-    pub response: Option<(String, Option<Vec<u8>>)>,
-    /// The answer.
-    pub payload: Option<String>,
-}
-
-impl Reply {
-    /// Answers and acknowledges.
-    pub fn release(self, outbox: &OutboxHandle, bus: &Bus) {
-        if let (Some((topic, correlation)), Some(payload)) = (self.response, self.payload) {
-            outbox.respond(&topic, payload.into_bytes(), correlation);
-        }
-        bus.ack(self.ack);
-    }
-}
-
-/// Something for the thread to do, in order.
-#[derive(Debug)]
-pub enum Job {
-    /// One event's effects.
-    Batch(Vec<Item>),
-    /// Read events back for the outbox.
-    Refill {
-        /// First sequence.
-        from: u64,
-        /// The most events.
-        limit: usize,
-    },
-    /// Write a checkpoint of the state through this sequence.
-    Checkpoint {
-        /// Its sequence.
-        sequence: u64,
-        /// Its bytes.
-        state: Vec<u8>,
-    },
-    /// Begin a new file of the journal.
-    Rotate,
-    /// Journal one last record under the next sequence: the process is about to die.
-    Poison(Box<Record>),
-    /// Tell when everything before is on disk and released.
-    Flushed(oneshot::Sender<()>),
-}
-
-/// What the thread tells the engine loop.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StoreEvent {
-    /// Writing began to fail.
-    Failing,
-    /// Writing works again.
-    Working,
-}
-
-/// Figures of the thread, for the health topic.
-#[derive(Debug, Default)]
-pub struct CommitFigures {
-    /// Jobs that wait.
-    pub waiting: AtomicUsize,
-    /// Bytes written since the start.
-    pub bytes_written: AtomicU64,
-    /// Group commits since the start.
-    pub groups: AtomicU64,
-    /// The last sequence on disk.
-    pub committed: AtomicU64,
-    /// Woken after each group commit, never waited for.
-    pub follower: OnceLock<std::thread::Thread>,
-    /// The thread took a job no more.
-    pub ended: AtomicBool,
-}
-
-/// The engine loop's hold on the thread.
-#[derive(Clone, Debug)]
-pub struct Committer {
-    jobs: Sender<Job>,
-    /// Its figures.
-    pub figures: Arc<CommitFigures>,
-}
-
-impl Committer {
-    /// Hands a job over; never waits. Jobs after the thread's end are dropped.
-    pub fn give(&self, job: Job) {
-        self.figures.waiting.fetch_add(1, Ordering::Relaxed);
-        if self.jobs.send(job).is_err() {
-            self.figures.ended.store(true, Ordering::Relaxed);
-            tracing::error!("the committing thread has ended, a job is lost");
-        }
-    }
-
-    /// Whether the thread is gone, so that nothing reaches the disk any more.
-    pub fn has_ended(&self) -> bool {
-        self.figures.ended.load(Ordering::Relaxed)
-    }
-
-    /// Waits until everything given before is on disk and released.
-    pub async fn flush(&self) {
-        let (done, wait) = oneshot::channel();
-        self.give(Job::Flushed(done));
-        // An error means that the thread has ended, so nothing is left to wait for.
-        let _ = wait.await;
-    }
-
-    /// The same with a bound; false when the disk does not take it in time.
-    pub async fn flush_within(&self, bound: Duration) -> bool {
-        tokio::time::timeout(bound, self.flush()).await.is_ok()
-    }
-}
 
 /// What the thread works with.
 pub struct CommitContext {
@@ -170,8 +50,8 @@ pub struct CommitContext {
 /// When the thread cannot be made.
 pub fn start(context: CommitContext) -> std::io::Result<(Committer, std::thread::JoinHandle<()>)> {
     let (sender, receiver) = channel();
-    let figures = Arc::new(CommitFigures::default());
-    let committer = Committer { jobs: sender, figures: Arc::clone(&figures) };
+    let committer = Committer::new(sender);
+    let figures = Arc::clone(&committer.figures);
     let replayed_through = context.ledger.last_sequence();
     figures.committed.store(replayed_through, Ordering::Release);
     let mut thread = Thread { context, figures, replayed_through, group: Group::default() };
@@ -187,20 +67,15 @@ struct Thread {
     group: Group,
 }
 
-/// What waits for one commit.
+/// What waits for one commit, and leaves after it.
 #[derive(Default)]
 struct Group {
     records: Vec<Record>,
-    released: Vec<Released>,
+    messages: Vec<Message>,
     retained: BTreeMap<String, (String, Option<u32>)>,
-}
-
-/// What leaves after the commit, in order.
-enum Released {
-    /// The event message of the record at this position.
-    Record(usize),
-    Message(Message),
-    Reply(Reply),
+    replies: Vec<Reply>,
+    /// Batches that came while the disk failed and still count as waiting.
+    held: usize,
 }
 
 impl Thread {
@@ -216,7 +91,7 @@ impl Thread {
                         self.act(other, jobs);
                     }
                 }
-                if self.group.records.len() + self.group.released.len() < GROUP_RECORDS_MAX {
+                if self.group.len() < GROUP_RECORDS_MAX {
                     next = jobs.try_recv().ok();
                 }
             }
@@ -263,9 +138,6 @@ impl Thread {
                     let bytes = self.context.ledger.bytes_written();
                     self.figures.bytes_written.store(bytes, Ordering::Relaxed);
                     self.figures.committed.store(self.context.ledger.last_sequence(), Ordering::Release);
-                    if let Some(follower) = self.figures.follower.get() {
-                        follower.unpark();
-                    }
                 }
                 Err(JournalError::TooLarge { .. }) if end - written > 1 => limit = (end - written) / 2,
                 Err(error) => {
@@ -274,7 +146,8 @@ impl Thread {
                         tracing::error!(%error, "the store fails: no new entries, exits still pass");
                         let _ = self.context.events.send(StoreEvent::Failing);
                     }
-                    self.wait_and_collect(jobs, pause, &mut later, &error);
+                    tracing::debug!(%error, ?pause, "writing again after a pause");
+                    self.wait_and_collect(jobs, pause, &mut later);
                     pause = (pause * 2).min(RETRY_MAX);
                 }
             }
@@ -284,54 +157,64 @@ impl Thread {
             let _ = self.context.events.send(StoreEvent::Working);
         }
         self.release();
+        // Only now: its work would hold up on one core what somebody waits for.
+        if let Some(follower) = self.figures.follower.get().filter(|_| written > 0) {
+            follower.unpark();
+        }
         for job in later {
             self.act(job, jobs);
         }
     }
 
     /// Passes a pause and collects what comes meanwhile, so that it joins the group that is tried again.
-    fn wait_and_collect(
-        &mut self,
-        jobs: &Receiver<Job>,
-        pause: Duration,
-        later: &mut Vec<Job>,
-        error: &JournalError,
-    ) {
-        tracing::debug!(%error, ?pause, "writing again after a pause");
-        match jobs.recv_timeout(pause) {
-            Ok(Job::Batch(items)) => {
-                self.figures.waiting.fetch_sub(1, Ordering::Relaxed);
-                self.group.add(items);
+    fn wait_and_collect(&mut self, jobs: &Receiver<Job>, pause: Duration, later: &mut Vec<Job>) {
+        // What comes must not cut the pause short: the disk would be tried, and the group encoded, with every job.
+        let end = Instant::now() + pause;
+        loop {
+            let job = match jobs.recv_timeout(end.saturating_duration_since(Instant::now())) {
+                Ok(job) => job,
+                Err(RecvTimeoutError::Timeout) => return,
+                // Nobody gives jobs any more, but what was given must still reach the disk.
+                Err(RecvTimeoutError::Disconnected) => return std::thread::sleep(pause),
+            };
+            // What takes memory until the disk works counts as waiting, so that the bus waits at the limit.
+            match job {
+                Job::Batch(items) => {
+                    let holds = items.iter().any(|item| !matches!(item, Item::Message(_)));
+                    self.group.held += usize::from(holds);
+                    self.figures.waiting.fetch_sub(usize::from(!holds), Ordering::Relaxed);
+                    self.group.add(items);
+                }
+                other => {
+                    self.figures.waiting.fetch_sub(1, Ordering::Relaxed);
+                    later.push(other);
+                }
             }
-            Ok(other) => {
-                self.figures.waiting.fetch_sub(1, Ordering::Relaxed);
-                later.push(other);
-            }
-            Err(RecvTimeoutError::Timeout) => {}
-            // Nobody gives jobs any more, but what was given must still reach the disk.
-            Err(RecvTimeoutError::Disconnected) => std::thread::sleep(pause),
         }
     }
 
+    /// Puts everything into the outbox before the client is woken, once: it then leaves with one write, instead of a
+    /// write, a wakeup and an answer of the broker for each message before the result.
     fn release(&mut self) {
-        let group = std::mem::take(&mut self.group);
-        let first = self.context.ledger.last_sequence() + 1 - group.records.len() as u64;
-        let (outbox, topics) = (&self.context.outbox, &self.context.topics);
-        for released in group.released {
-            match released {
-                Released::Record(index) => {
-                    let sequence = first + index as u64;
-                    if let Some(message) = view::event(topics, &group.records[index], sequence, false) {
-                        outbox.event(sequence, &message.topic, message.payload.into_bytes());
-                    }
-                }
-                Released::Message(message) => send(outbox, message),
-                Released::Reply(reply) => reply.release(outbox, &self.context.bus),
+        let Group { records, messages, retained, replies, held } = std::mem::take(&mut self.group);
+        self.figures.waiting.fetch_sub(held, Ordering::Relaxed);
+        let first = self.context.ledger.last_sequence() + 1 - records.len() as u64;
+        let topics = &self.context.topics;
+        let event = |(sequence, record)| Some((sequence, view::event(topics, record, sequence, false)?));
+        let events: Vec<(u64, Message)> = (first..).zip(&records).filter_map(event).collect();
+        let mut acks = Vec::new();
+        self.context.outbox.with(|outbox| {
+            for (sequence, message) in events {
+                outbox.event(sequence, &message.topic, message.payload.into_bytes());
             }
-        }
-        for (topic, (payload, expiry_s)) in group.retained {
-            outbox.retained(&topic, payload.into_bytes(), expiry_s);
-        }
+            messages.into_iter().for_each(|message| put(outbox, message));
+            acks.extend(replies.into_iter().map(|reply| reply.put(outbox)));
+            for (topic, (payload, expiry_s)) in retained {
+                outbox.retained(&topic, payload.into_bytes(), expiry_s);
+            }
+        });
+        acks.into_iter().for_each(|ack| self.context.bus.ack(ack));
+        self.context.outbox.wake();
     }
 
     /// Reads event messages back from the journal, as far as it is on disk.
@@ -364,26 +247,35 @@ impl Group {
     fn add(&mut self, items: Vec<Item>) {
         for item in items {
             match item {
-                Item::Record(record) => {
-                    self.released.push(Released::Record(self.records.len()));
-                    self.records.push(*record);
-                }
+                Item::Record(record) => self.records.push(*record),
                 Item::Message(Message { topic, payload, kind: MessageKind::Retained(expiry_s) }) => {
                     self.retained.insert(topic, (payload, expiry_s));
                 }
-                Item::Message(message) => self.released.push(Released::Message(message)),
-                Item::Reply(reply) => self.released.push(Released::Reply(reply)),
+                Item::Message(message) => self.messages.push(message),
+                Item::Reply(reply) => self.replies.push(reply),
             }
         }
     }
+
+    /// All but the retained messages, whose newest values alone are kept.
+    fn len(&self) -> usize {
+        self.records.len() + self.messages.len() + self.replies.len()
+    }
 }
 
-/// Hands a message to the outbox.
+/// Hands a message to the client.
 pub fn send(outbox: &OutboxHandle, message: Message) {
+    outbox.with(|outbox| put(outbox, message));
+    outbox.wake();
+}
+
+fn put(outbox: &mut Outbox, message: Message) {
     let payload = message.payload.into_bytes();
     match message.kind {
         MessageKind::Retained(expiry_s) => outbox.retained(&message.topic, payload, expiry_s),
+        MessageKind::Announcement => outbox.announce(&message.topic, payload),
         MessageKind::Once => outbox.transient(&message.topic, payload, Qos::AtLeastOnce),
+        MessageKind::Expiring(expiry_s) => outbox.expiring(&message.topic, payload, expiry_s),
         MessageKind::Fleeting => outbox.transient(&message.topic, payload, Qos::AtMostOnce),
     }
 }

@@ -14,6 +14,8 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 
+use super::announcer::{Announcer, Cause};
+use super::backups::{Backups, ResponseTo};
 use super::clock::Clock;
 use super::commit::{Committer, Item, Job, Reply, StoreEvent, send};
 use super::health::HealthReporter;
@@ -22,12 +24,14 @@ use super::options::RunError;
 use super::outbox::OutboxHandle;
 use super::report;
 use super::snapshots::Snapshots;
+use super::supervision::Supervision;
 use crate::backtest::event_log::EventLogWriter;
 use crate::engine::Engine;
 use crate::engine::effect::{Effect, Update};
-use crate::engine::event::{Event, ReplyToken, SignalMessage};
+use crate::engine::event::{Event, ReplyToken, SignalMessage, SignalOrigin};
 use crate::engine::record::Record;
 use crate::message::topic::{Inbound as Topic, Topics};
+use crate::message::tradingview::{self, AllSettings};
 use crate::message::{level, signal, view};
 use crate::model::ids::{SignalId, StoreId, StrategyId};
 use crate::model::market::MarketEvent;
@@ -73,8 +77,12 @@ pub struct EngineLoop {
     pub bus: Bus,
     /// How topics are called.
     pub topics: Topics,
-    /// Topics below this prefix are never taken as response topics.
-    pub discovery_prefix: Option<String>,
+    /// Copies of the store.
+    pub backups: Backups,
+    /// The strategies that take TradingView alerts, and how theirs are read.
+    pub alerts: AllSettings,
+    /// To Home Assistant.
+    pub announcer: Announcer,
     /// Health and feeds.
     pub health: HealthReporter,
     /// What is stored beside the journal.
@@ -96,9 +104,14 @@ pub struct Memory {
     store_failing: bool,
 }
 
-struct Waiting {
-    ack: AckToken,
-    response: Option<(String, Option<Vec<u8>>)>,
+/// Who waits for an answer.
+pub(super) struct Waiting {
+    /// Acknowledged with the answer.
+    pub ack: AckToken,
+    /// Where else the answer goes.
+    pub response: ResponseTo,
+    /// Operation and id of a request.
+    pub asked: Option<(String, Option<SignalId>)>,
 }
 
 impl EngineLoop {
@@ -109,7 +122,10 @@ impl EngineLoop {
     pub async fn run(&mut self, inputs: &mut Inputs, store_id_new: StoreId) -> Result<(), RunError> {
         self.memory.checkpointed = self.engine.state().sequence;
         self.memory.month = self.clock.now().month();
+        self.announcer.say_info(&self.engine, self.clock.now(), &self.topics);
         self.handle(Event::Start { store_id_new }).await?;
+        self.announce(Cause::Start).await?;
+        let mut supervision = Supervision::begin(self.committer.clone(), self.bus.status());
         let mut published = ticking(PUBLISHED_INTERVAL);
         let mut health = ticking(HEALTH_INTERVAL);
         let mut charts = ticking(self.snapshots.chart_interval);
@@ -119,6 +135,7 @@ impl EngineLoop {
             tokio::select! {
                 biased;
                 _ = inputs.stop.wait_for(|stop| *stop) => break,
+                () = supervision.speak() => {}
                 Some(event) = inputs.store.recv() => {
                     self.memory.store_failing = event == StoreEvent::Failing;
                     self.handle(Event::Store { available: event == StoreEvent::Working }).await?;
@@ -131,6 +148,8 @@ impl EngineLoop {
                 () = tokio::time::sleep(wakeup.unwrap_or_default()), if wakeup.is_some() => {
                     self.handle(Event::Wakeup).await?;
                 }
+                copy = self.backups.finished() => self.backup_finished(copy),
+                cause = self.announcer.next() => self.announce(cause).await?,
                 _ = published.tick() => self.journal_published().await?,
                 _ = health.tick() => {
                     self.health.publish(self.engine.state(), self.clock.now());
@@ -159,6 +178,31 @@ impl EngineLoop {
         let through = self.outbox.acknowledged_through();
         if through > self.engine.state().published {
             self.handle(Event::Published { through }).await?;
+        }
+        Ok(())
+    }
+
+    /// Journals what the broker had at the end.
+    ///
+    /// # Errors
+    /// When the engine failed.
+    pub async fn journal_last(&mut self) -> Result<(), RunError> {
+        let taken = self.announcer.taken();
+        if !taken.is_empty() {
+            self.handle(Event::Announced(taken)).await?;
+        }
+        self.journal_published().await
+    }
+
+    /// Tells Home Assistant what there is, once that is on disk.
+    async fn announce(&mut self, cause: Cause) -> Result<(), RunError> {
+        let taken = self.announcer.note(cause);
+        if !taken.is_empty() {
+            self.handle(Event::Announced(taken)).await?;
+        }
+        if let Some(announcement) = self.announcer.announcement(&self.engine) {
+            self.handle(Event::Announced(announcement.pending.clone())).await?;
+            self.announcer.send(announcement, &self.committer);
         }
         Ok(())
     }
@@ -216,7 +260,8 @@ impl EngineLoop {
     /// Sends every effect on its way: what waits for the disk to the committing thread, the rest to the outbox.
     fn dispatch(&mut self) {
         let mut items = Vec::new();
-        for effect in self.memory.effects.drain(..) {
+        let mut effects = std::mem::take(&mut self.memory.effects);
+        for effect in effects.drain(..) {
             report::log(&effect);
             match effect {
                 Effect::Persist(record) => items.push(Item::Record(Box::new(record))),
@@ -232,7 +277,7 @@ impl EngineLoop {
                     }
                 }
                 Effect::Reply { token, result } => {
-                    if let Some(Waiting { ack, response }) = self.memory.waiting.remove(&token) {
+                    if let Some(Waiting { ack, response, .. }) = self.memory.waiting.remove(&token) {
                         let payload = result.as_ref().map(view::signal_result);
                         let reply = Reply { ack, response, payload };
                         if result.as_ref().is_some_and(protects_nothing) {
@@ -242,8 +287,14 @@ impl EngineLoop {
                         }
                     }
                 }
+                Effect::Answer { token, answer } => {
+                    if let Some(waiting) = self.memory.waiting.remove(&token) {
+                        self.answer(waiting, &answer, &mut items);
+                    }
+                }
             }
         }
+        self.memory.effects = effects;
         if !items.is_empty() {
             self.committer.give(Job::Batch(items));
         }
@@ -252,7 +303,8 @@ impl EngineLoop {
     /// Reads a message from the bus. What is nothing for the engine is acknowledged here.
     fn event_of(&mut self, inbound: Inbound) -> Option<Event> {
         let Inbound { topic, payload, retain, response_topic, correlation, ack } = inbound;
-        let about = self.topics.inbound(&topic).filter(|_| !payload.is_empty());
+        let heard = self.announcer.hears(&topic, &payload, retain);
+        let about = self.topics.inbound(&topic).filter(|_| !heard && !payload.is_empty());
         let Some(about) = about else {
             self.bus.ack(ack);
             return None;
@@ -261,28 +313,42 @@ impl EngineLoop {
             self.health.retained_refused += 1;
             self.outbox.retained(&topic, Vec::new(), None);
         }
-        self.memory.token += 1;
-        let token = self.memory.token;
         let response =
             response_topic.filter(|topic| self.may_respond(topic)).map(|topic| (topic, correlation));
-        self.memory.waiting.insert(token, Waiting { ack, response });
-        Some(match about {
+        match about {
             Topic::Signal(strategy) => {
+                let token = self.wait_for(Waiting { ack, response, asked: None });
                 let read = signal::read(strategy, &payload, retain);
-                let strategy = strategy.to_string();
-                Event::Signal(Box::new(SignalMessage { token, strategy, id: read.id, body: read.body }))
+                let (strategy, origin) = (strategy.to_string(), SignalOrigin::Native);
+                let (id, body) = (read.id, read.body);
+                Some(Event::Signal(Box::new(SignalMessage { token, strategy, id, body, origin })))
             }
-            Topic::Level(strategy) => Event::Level(level::read(token, strategy, &payload, retain)),
-        })
+            Topic::Alert(strategy) => {
+                let token = self.wait_for(Waiting { ack, response, asked: None });
+                let read = tradingview::read(strategy, &payload, retain, &self.alerts);
+                report::log_alert(&read);
+                Some(Event::Signal(Box::new(read.into_message(token))))
+            }
+            Topic::Level(strategy) => {
+                let token = self.wait_for(Waiting { ack, response, asked: None });
+                Some(Event::Level(level::read(token, strategy, &payload, retain)))
+            }
+            Topic::Request(op) => self.request((op, &payload, retain), ack, response),
+        }
+    }
+
+    /// Remembers who waits, under a new token.
+    pub(super) fn wait_for(&mut self, waiting: Waiting) -> ReplyToken {
+        self.memory.token += 1;
+        self.memory.waiting.insert(self.memory.token, waiting);
+        self.memory.token
     }
 
     /// Whether a response may go there: not into our own tree (it could be a command), nor into Home Assistant's.
     fn may_respond(&self, topic: &str) -> bool {
         let own = self.topics.at("");
-        let discovery =
-            self.discovery_prefix.as_ref().is_some_and(|prefix| topic.starts_with(prefix.as_str()));
         let valid = !topic.is_empty() && !topic.contains(['+', '#', '\0']) && !topic.starts_with('$');
-        valid && !topic.starts_with(&own) && !discovery
+        valid && !topic.starts_with(&own) && !self.announcer.owns(topic)
     }
 
     /// How long until the engine wants to be woken. A recorded clock wakes nobody: only its events move it.
@@ -309,10 +375,13 @@ fn protects_nothing(result: &SignalResult) -> bool {
     result.outcome.refusal().is_some_and(|refusal| refusal.reason.frees_id())
 }
 
-/// The signal that is to blame if the engine fails on this event.
+/// The signal or request that is to blame if the engine fails on this event.
 fn poison_of(event: &Event) -> Option<(StrategyId, SignalId)> {
-    let Event::Signal(message) = event else { return None };
-    Some((StrategyId::new(&message.strategy).ok()?, message.id.clone()?))
+    match event {
+        Event::Signal(message) => Some((StrategyId::new(&message.strategy).ok()?, message.id.clone()?)),
+        Event::Request(request) => Some((request.strategy?, request.id.clone()?)),
+        _ => None,
+    }
 }
 
 fn text_of(panic: &(dyn std::any::Any + Send)) -> String {

@@ -6,11 +6,11 @@ use std::sync::atomic::Ordering;
 
 use tokio::sync::watch;
 
-use super::commit::{CommitFigures, send};
+use super::commit::{CommitFigures, Committer, send};
 use super::feed::{FeedStatus, Notice};
 use super::indexer::Indexer;
 use super::mqtt::BusStatus;
-use super::outbox::{OutboxHandle, Qos};
+use super::outbox::OutboxHandle;
 use crate::engine::effect::{Alert, AlertLevel, Update};
 use crate::engine::state::State;
 use crate::message::daemon::{FeedQuality, FeedView, Health, feed, health};
@@ -21,38 +21,59 @@ use crate::model::time::Timestamp;
 
 /// Bytes of a memory page; what Linux uses on the machines that tradebus is built for.
 const PAGE_BYTES: u64 = 4096;
+/// How long the broker keeps health for a subscriber that is away: as long as Home Assistant believes it.
+const HEALTH_EXPIRY_S: u32 = 180;
+
+/// Every feed and its state.
+pub type FeedStatuses = Vec<(FeedId, watch::Receiver<FeedStatus>)>;
 
 /// Knows where the figures are.
 pub struct HealthReporter {
-    /// The feeds and their states.
-    pub feeds: Vec<(FeedId, watch::Receiver<FeedStatus>)>,
-    /// The connection to the broker.
-    pub bus: watch::Receiver<BusStatus>,
-    /// The committing thread's figures.
-    pub commit: Arc<CommitFigures>,
-    /// The outbox.
-    pub outbox: OutboxHandle,
-    /// How topics are called.
-    pub topics: Topics,
+    feeds: FeedStatuses,
+    bus: watch::Receiver<BusStatus>,
+    commit: Arc<CommitFigures>,
+    outbox: OutboxHandle,
+    topics: Topics,
     /// Retained commands that were refused and cleared.
     pub retained_refused: u64,
-    /// The query store.
-    pub indexer: Indexer,
+    indexer: Indexer,
     /// What was told of each feed.
-    pub told: BTreeMap<FeedId, Told>,
+    told: BTreeMap<FeedId, Told>,
 }
 
 /// What was alerted of a feed, so that the same is not said with every change of its state.
 #[derive(Clone, Debug, Default)]
-pub struct Told {
+struct Told {
     notices: u64,
     error: Option<String>,
 }
 
 impl HealthReporter {
+    /// Of all parts.
+    pub fn new(
+        feeds: FeedStatuses,
+        bus: watch::Receiver<BusStatus>,
+        committer: &Committer,
+        outbox: &OutboxHandle,
+        topics: &Topics,
+        indexer: &Indexer,
+    ) -> HealthReporter {
+        HealthReporter {
+            feeds,
+            bus,
+            commit: Arc::clone(&committer.figures),
+            outbox: outbox.clone(),
+            topics: topics.clone(),
+            retained_refused: 0,
+            indexer: indexer.clone(),
+            told: BTreeMap::new(),
+        }
+    }
+
     /// Publishes health and every feed.
     pub fn publish(&mut self, state: &State, now: Timestamp) {
         let counters = self.outbox.counters();
+        let bus = self.bus.borrow().clone();
         let feed_ages_ms = self.feeds.iter().map(|(id, status)| {
             let last = status.borrow().last_message;
             (*id, last.map(|last| now.since_ms(last).max(0)))
@@ -69,7 +90,9 @@ impl HealthReporter {
             transient_waiting: counters.transient_waiting as u64,
             published: counters.published,
             dropped: counters.dropped,
-            reconnects: self.bus.borrow().reconnects,
+            refused: counters.refused,
+            reconnects: bus.reconnects,
+            round_trip_ms: bus.round_trip.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
             retained_refused: self.retained_refused,
             signals_remembered: state.signals.len() as u64,
             query_state: self.indexer.state().as_str(),
@@ -78,7 +101,7 @@ impl HealthReporter {
             time: now,
         };
         let topic = self.topics.at("daemon/health");
-        self.outbox.transient(&topic, health(&figures).into_bytes(), Qos::AtLeastOnce);
+        self.outbox.expiring(&topic, health(&figures).into_bytes(), HEALTH_EXPIRY_S);
         // What keeps a feed from having prices is alerted again every minute.
         self.told.values_mut().for_each(|told| told.error = None);
         (0..self.feeds.len()).for_each(|index| self.publish_feed(index, now));

@@ -12,6 +12,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use super::clock::Clock;
 use super::commit::{CommitFigures, send};
@@ -34,6 +35,8 @@ const JOBS_MAX: usize = 64;
 const REBUILDS_MAX: u32 = 3;
 /// Rows that expire at once, every minute.
 const EXPIRED_MAX: usize = 10_000;
+/// Once woken, it lets this pass, so that its work falls into the quiet behind a signal, and a burst is one batch.
+const GATHER: Duration = Duration::from_millis(500);
 const PAUSE_FIRST: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(60);
 
@@ -206,6 +209,7 @@ impl Follower {
                     }
                     if reached {
                         std::thread::park_timeout(PAUSE_MAX);
+                        self.gather();
                     }
                 }
                 Err(FollowError::Storage(StorageError::Damaged(_) | StorageError::Newer { .. }))
@@ -234,6 +238,18 @@ impl Follower {
         }
         if let Some(Err(error)) = query.map(QueryStore::close) {
             tracing::warn!(%error, "the query store did not close; the next start verifies it");
+        }
+    }
+
+    /// Lets [`GATHER`] pass, unless the daemon stops: more wakeups are no reason to hurry.
+    fn gather(&self) {
+        let until = Instant::now() + GATHER;
+        while !self.progress.stop.load(Ordering::Acquire) {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            std::thread::park_timeout(left);
         }
     }
 

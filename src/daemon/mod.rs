@@ -3,10 +3,14 @@
 //! [`run`] wires it: store, broker, outbox, MQTT client, committing thread, feeds, loop; and takes it apart in the
 //! opposite order. Its parts meet only through inboxes and the outbox.
 
+mod announcer;
+mod backups;
 #[cfg(feature = "embedded-broker")]
 pub mod broker;
 pub mod clock;
 pub mod commit;
+pub mod committer;
+mod connect;
 pub mod engine_loop;
 pub mod feed;
 pub mod health;
@@ -15,8 +19,12 @@ pub mod mqtt;
 pub mod options;
 pub mod outbox;
 mod report;
+mod requests;
 mod snapshots;
 mod sources;
+#[cfg(test)]
+mod store_tests;
+mod supervision;
 mod tls;
 pub mod websocket;
 mod wiring;
@@ -61,16 +69,16 @@ pub fn run(config: &Config, options: RunOptions) -> Result<(), RunError> {
             outcome = running.events.run(&mut running.inputs, running.store_id_new) => outcome,
             error = ended_by_itself(&mut running.client) => Err(error),
         };
+        supervision::stopping();
         running.stop(outcome.is_ok()).await;
         outcome
     })
 }
 
-/// Waits for the client to give up; for ever while it goes on.
-async fn ended_by_itself(client: &mut wiring::Client) -> RunError {
+/// Waits for the client's end, which only a failure of its own brings.
+async fn ended_by_itself(client: &mut connect::Client) -> RunError {
     match client.await {
-        Ok(Err(error)) => RunError::Mqtt(error),
-        Ok(Ok(())) => RunError::Broker("the MQTT client ended".into()),
+        Ok(()) => RunError::Broker("the MQTT client ended".into()),
         Err(error) => RunError::Internal(format!("the MQTT client failed: {error}")),
     }
 }

@@ -3,6 +3,7 @@
 use crate::engine::effect::{AlertLevel, Effect, Update};
 use crate::engine::event::LevelScope;
 use crate::engine::record::Record;
+use crate::message::tradingview::ReadAlert;
 
 /// Logs an effect, or nothing for the many that are of no interest afterwards.
 pub fn log(effect: &Effect) {
@@ -25,7 +26,17 @@ pub fn log(effect: &Effect) {
             let (strategy, status) = (result.strategy.as_str(), result.outcome.as_str());
             tracing::info!(strategy, id, status, reason, repeated = result.repeated, "signal {detail}");
         }
-        Effect::Publish(_) | Effect::Reply { .. } => {}
+        Effect::Publish(_) | Effect::Reply { .. } | Effect::Answer { .. } => {}
+    }
+}
+
+/// Logs what an alert says and tradebus does not follow, because its sender may wonder.
+pub fn log_alert(alert: &ReadAlert) {
+    if let Ok(read) = &alert.body
+        && !read.ignored.is_empty()
+    {
+        let (strategy, fields) = (alert.strategy.as_str(), read.ignored.join(", "));
+        tracing::info!(strategy, fields, "sizes in an alert that do not count");
     }
 }
 

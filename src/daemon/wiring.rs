@@ -1,46 +1,42 @@
 //! Puts the daemon together, and takes it apart: inbound stops first, the broker last.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::BufWriter;
-use std::net::SocketAddr;
 use std::thread::JoinHandle as ThreadHandle;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
+use super::announcer::Announcer;
+use super::backups::Backups;
 use super::clock::Clock;
 use super::commit::{CommitContext, Committer, start as start_committer};
+#[cfg(feature = "embedded-broker")]
+use super::connect::embedded;
+use super::connect::{Client, greet, start_client};
 use super::engine_loop::{EngineLoop, Inputs, Memory};
 use super::health::HealthReporter;
 use super::indexer::{self, IndexContext, IndexThread, Indexer};
-use super::mqtt::{self, Bus, MqttError};
+use super::mqtt::Bus;
 use super::options::{RunError, RunOptions};
 use super::outbox::{Outbox, OutboxHandle};
 use super::snapshots::Snapshots;
 use super::sources;
 use super::{GOODBYE, LAST_INDEX, LAST_WRITE};
 use crate::backtest::event_log::{EventLogWriter, LogStart};
-use crate::config::{self, Broker, Config, FeedClock};
+use crate::config::{self, Config, FeedClock};
 use crate::engine::Engine;
 use crate::engine::settings::EngineSettings;
 use crate::engine::state::State;
-use crate::message::daemon::info;
 use crate::message::topic::Topics;
 use crate::model::ids::StoreId;
 use crate::model::time::Timestamp;
 use crate::store::Ledger;
+use crate::store::disk::{Disk, SystemDisk};
 
-/// Messages from the bus that wait for the engine; then the broker waits.
-const INBOUND_MAX: usize = 64;
 /// How long a refill waits after one that brought nothing.
 const REFILL_PAUSE: std::time::Duration = std::time::Duration::from_secs(5);
-/// Seconds of silence until a ping.
-const KEEP_ALIVE_S: u16 = 15;
-
-/// The client's task.
-pub type Client = JoinHandle<Result<(), MqttError>>;
 
 /// A running daemon.
 pub struct Running {
@@ -71,7 +67,20 @@ impl Running {
         options: &RunOptions,
         stop: watch::Receiver<bool>,
     ) -> Result<Running, RunError> {
-        let (ledger, state) = open_store(config)?;
+        Running::start_on(config, options, stop, Box::new(SystemDisk)).await
+    }
+
+    /// The same on another disk.
+    ///
+    /// # Errors
+    /// What cannot start.
+    pub async fn start_on(
+        config: &Config,
+        options: &RunOptions,
+        stop: watch::Receiver<bool>,
+        disk: Box<dyn Disk>,
+    ) -> Result<Running, RunError> {
+        let (ledger, state) = open_store(config, disk)?;
         let settings = config.engine_settings();
         let clock = clock_of(config)?;
         let log = event_log(options, &settings, &state)?;
@@ -82,9 +91,7 @@ impl Running {
         greet(options, address);
         let topics = Topics::new(&config.mqtt.base_topic);
         let outbox = OutboxHandle::new(Outbox::new(state.published, ledger.last_sequence()));
-        let (inbound_sender, inbound) = mpsc::channel(INBOUND_MAX);
-        let (bus, client) =
-            mqtt::start(client_config(config, &topics, address), outbox.clone(), inbound_sender)?;
+        let (inbound, bus, client) = start_client(config, &topics, address, &outbox, &clock)?;
         let (store_sender, store) = mpsc::unbounded_channel();
         let context = CommitContext {
             ledger,
@@ -98,26 +105,17 @@ impl Running {
         let refiller = tokio::spawn(refill(outbox.clone(), committer.clone()));
         let (feeds_stop, feeds_stopped) = watch::channel(false);
         let (markets, statuses, feeds) = sources::start(config, &clock, &feeds_stopped)?;
-        let started = info(&config.instance, clock.now(), &settings).into_bytes();
-        outbox.retained(&topics.at("daemon/info"), started, None);
         let events = EngineLoop {
-            health: HealthReporter {
-                feeds: statuses,
-                bus: bus.status(),
-                commit: committer.figures.clone(),
-                outbox: outbox.clone(),
-                topics: topics.clone(),
-                retained_refused: 0,
-                indexer: indexer.clone(),
-                told: BTreeMap::new(),
-            },
+            health: HealthReporter::new(statuses, bus.status(), &committer, &outbox, &topics, &indexer),
             engine: Engine::new(settings, state),
             clock,
             committer,
+            backups: Backups::new(&config.store),
+            announcer: Announcer::new(config, outbox.clone(), bus.status()),
             outbox,
             bus: bus.clone(),
             topics,
-            discovery_prefix: config.mqtt.discovery_prefix.clone(),
+            alerts: config.tradingview(),
             log,
             snapshots: Snapshots::new(indexer, config.store.equity_interval_s),
             memory: Memory::default(),
@@ -143,7 +141,7 @@ impl Running {
         let _ = self.feeds_stop.send(true);
         let mut written = self.flush().await;
         self.bus.shutdown(GOODBYE).await;
-        if orderly && written && self.events.journal_published().await.is_ok() {
+        if orderly && written && self.events.journal_last().await.is_ok() {
             written = self.flush().await;
             if written {
                 self.events.checkpoint();
@@ -198,9 +196,10 @@ fn system(what: &'static str) -> impl FnOnce(std::io::Error) -> RunError {
     move |error| RunError::System { what, error }
 }
 
-fn open_store(config: &Config) -> Result<(Ledger, State), RunError> {
+fn open_store(config: &Config, disk: Box<dyn Disk>) -> Result<(Ledger, State), RunError> {
     let dir = &config.store.path;
-    let (ledger, opening) = Ledger::open(dir).map_err(|error| RunError::Store { dir: dir.clone(), error })?;
+    let (ledger, opening) = Ledger::open_on(dir, config.store.journal_file_bytes_max, disk)
+        .map_err(|error| RunError::Store { dir: dir.clone(), error })?;
     for warning in &opening.warnings {
         tracing::warn!("store: {warning}");
     }
@@ -228,57 +227,6 @@ fn event_log(
     let start = LogStart { settings: settings.clone(), state: state.clone() };
     let log = File::create(path).and_then(|file| EventLogWriter::begin(BufWriter::new(file), &start));
     log.map(Some).map_err(|error| RunError::System { what: "--record-events", error })
-}
-
-#[cfg(feature = "embedded-broker")]
-async fn embedded(
-    config: &Config,
-    options: &RunOptions,
-) -> Result<(Option<super::broker::EmbeddedBroker>, Option<SocketAddr>), RunError> {
-    use super::broker::{BrokerError, EmbeddedBroker};
-    if config.mqtt.broker != Broker::Embedded {
-        return Ok((None, None));
-    }
-    let mut listen = config.mqtt.embedded_listen;
-    let mut started = EmbeddedBroker::start(listen).await;
-    if options.any_port && matches!(started, Err(BrokerError::Occupied { .. })) {
-        tracing::warn!(%listen, "the port is taken, another one is used");
-        listen.set_port(0);
-        started = EmbeddedBroker::start(listen).await;
-    }
-    let broker = started.map_err(|error| RunError::Broker(error.to_string()))?;
-    let address = broker.local_addr();
-    tracing::info!(%address, "embedded broker");
-    Ok((Some(broker), Some(address)))
-}
-
-fn greet(options: &RunOptions, address: Option<SocketAddr>) {
-    if let Some(greeting) = &options.greeting {
-        let port = address.map_or(1883, |address| address.port());
-        println!("{}", greeting.replace("{port}", &port.to_string()));
-    }
-}
-
-fn client_config(config: &Config, topics: &Topics, embedded: Option<SocketAddr>) -> mqtt::MqttConfig {
-    let (host, port) = match (&config.mqtt.broker, embedded) {
-        (Broker::Tcp { host, port }, _) => (host.clone(), *port),
-        (Broker::Embedded, Some(address)) => (address.ip().to_string(), address.port()),
-        (Broker::Embedded, None) => {
-            let listen = config.mqtt.embedded_listen;
-            (listen.ip().to_string(), listen.port())
-        }
-    };
-    mqtt::MqttConfig {
-        host,
-        port,
-        client_id: config.instance.clone(),
-        username: config.mqtt.username.clone(),
-        password: config.mqtt.password.as_ref().map(|secret| secret.value.clone()),
-        command_filters: topics.commands(),
-        will_topic: topics.at("daemon/state"),
-        session_expiry_s: config.mqtt.session_expiry_s,
-        keep_alive_s: KEEP_ALIVE_S,
-    }
 }
 
 /// Brings events back from the journal whenever the outbox has room.

@@ -1,13 +1,13 @@
 //! All that the engine can ask for. Effects leave in order; a `Persist` protects everything behind it that waits.
 
 use super::event::{Level, ReplyToken};
-use super::record::{Record, Scope};
+use super::record::{Done, Record, Scope};
 use crate::model::amount::{Money, Price, Quantity};
 use crate::model::ids::{FeedId, StrategyId, StrategyType, Symbol, VenueId};
 use crate::model::kpi::Kpis;
 use crate::model::market::MarketKey;
 use crate::model::order::Side;
-use crate::model::signal::SignalResult;
+use crate::model::signal::{Refusal, SignalResult};
 use crate::model::time::Timestamp;
 
 /// Something for the driver to do.
@@ -24,6 +24,35 @@ pub enum Effect {
         /// The answer to a signal, if it was one that could be answered.
         result: Option<SignalResult>,
     },
+    /// Answer a request.
+    Answer {
+        /// The request.
+        token: ReplyToken,
+        /// The answer.
+        answer: Box<Answer>,
+    },
+}
+
+/// The answer to a request.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer {
+    /// What was asked for, or why not.
+    pub told: Result<Told, Refusal>,
+    /// Whether this request was carried out before, and nothing happened now.
+    pub repeated: bool,
+    /// When it was given.
+    pub time: Timestamp,
+}
+
+/// What is told.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Told {
+    /// Key figures of one strategy, or of all and their sums.
+    Kpis(Vec<KpiView>),
+    /// Positions that are not flat.
+    Positions(Vec<PositionView>),
+    /// What was changed.
+    Done(Done),
 }
 
 /// What is published beside the event messages that follow from records.
@@ -49,6 +78,8 @@ pub enum Update {
     Result(SignalResult),
     /// A market left the configuration: its retained topics are to be cleared.
     ClearMarket(MarketKey),
+    /// The last market of a feed left the configuration: the feed's retained topic is to be cleared.
+    ClearFeed(FeedId),
     /// The last strategy of a type left the configuration: the type's retained topics are to be cleared.
     ClearType(StrategyType),
     /// A strategy or some of its symbols left the configuration: these retained topics are to be cleared.

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::ids::{SignalId, StoreId, StrategyId};
+use super::record::Announced;
+use crate::model::amount::Price;
+use crate::model::ids::{SignalId, StoreId, StrategyId, Symbol};
 use crate::model::market::MarketEvent;
 use crate::model::signal::{Refusal, Signal};
 use crate::model::time::Timestamp;
@@ -24,6 +26,8 @@ pub enum Event {
     Signal(Box<SignalMessage>),
     /// Somebody changes a level.
     Level(LevelCommand),
+    /// Somebody asks for something on the bus.
+    Request(Box<Request>),
     /// The broker has acknowledged every event message through this sequence.
     Published {
         /// Sequence of the last record whose message was acknowledged.
@@ -34,6 +38,8 @@ pub enum Event {
         /// Whether records reach the disk.
         available: bool,
     },
+    /// Home Assistant is about to be told of these devices; those without components are gone from the broker.
+    Announced(Vec<Announced>),
     /// The time that `next_wakeup` asked for has come.
     Wakeup,
     /// The daemon stops: what only memory holds is recorded.
@@ -51,6 +57,21 @@ pub struct SignalMessage {
     pub id: Option<SignalId>,
     /// The wish, or why it could not be read.
     pub body: Result<Signal, Refusal>,
+    /// Who speaks.
+    pub origin: SignalOrigin,
+}
+
+/// Who speaks on a signal topic.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SignalOrigin {
+    /// A strategy, in our own words.
+    #[default]
+    Native,
+    /// A chart. Its price may be one that was never traded, so entries are held against ours.
+    TradingView {
+        /// The price at which the alert fired, if it says so.
+        price: Option<Price>,
+    },
 }
 
 /// How much is allowed, from everything to nothing. Later is stricter.
@@ -109,4 +130,34 @@ pub struct LevelCommand {
     pub time: Option<Timestamp>,
     /// Id of the command; loosening needs one.
     pub id: Option<SignalId>,
+}
+
+/// What can be asked of the engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Query {
+    /// Key figures.
+    Kpis,
+    /// Open positions.
+    Positions,
+    /// Take the working orders of a strategy back.
+    CancelOrders,
+    /// Close the positions of a strategy.
+    ClosePosition,
+}
+
+/// A message on a request topic that could be read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Request {
+    /// Who waits for the answer.
+    pub token: ReplyToken,
+    /// What is asked.
+    pub query: Query,
+    /// Its id; what changes something needs one.
+    pub id: Option<SignalId>,
+    /// When the sender made it; what changes something needs one.
+    pub time: Option<Timestamp>,
+    /// Whose; what changes something needs one.
+    pub strategy: Option<StrategyId>,
+    /// Which of its symbols; `None` is all.
+    pub symbol: Option<Symbol>,
 }

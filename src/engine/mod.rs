@@ -11,6 +11,7 @@ pub mod effect;
 pub mod event;
 pub mod exchange_control;
 pub mod exposure;
+pub mod gauge;
 pub mod guard;
 pub mod kpi;
 pub mod level_control;
@@ -19,8 +20,11 @@ pub mod portfolio;
 pub mod price_module;
 pub mod publication;
 pub mod record;
+pub mod request_history;
+pub mod requests;
 pub mod settings;
 pub mod signal_history;
+pub mod signal_rate;
 pub mod sizing;
 pub mod start;
 pub mod state;
@@ -80,6 +84,11 @@ impl Engine {
         &self.state
     }
 
+    /// What it was told at its start.
+    pub fn settings(&self) -> &EngineSettings {
+        &self.settings
+    }
+
     /// The prices.
     pub fn prices(&self) -> &PriceModule {
         &self.prices
@@ -105,11 +114,16 @@ impl Engine {
             }
             Event::Signal(message) => {
                 let mut desk = Desk::new(at, &mut self.state, &self.prices, effects);
-                self.strategies.on_signal(&mut desk, &mut self.exchanges, &message);
+                let result = self.strategies.on_signal(&mut desk, &mut self.exchanges, &message);
+                desk.emit(Effect::Reply { token: message.token, result });
             }
             Event::Level(command) => {
                 let mut desk = Desk::new(at, &mut self.state, &self.prices, effects);
                 self.strategies.on_level(&mut desk, &mut self.exchanges, &command);
+            }
+            Event::Request(request) => {
+                let mut desk = Desk::new(at, &mut self.state, &self.prices, effects);
+                self.strategies.on_request(&mut desk, &mut self.exchanges, &request);
             }
             Event::Published { through } => {
                 let through = through.min(self.state.sequence);
@@ -117,6 +131,10 @@ impl Engine {
                     let mut desk = Desk::new(at, &mut self.state, &self.prices, effects);
                     desk.record(Record::Published { through });
                 }
+            }
+            Event::Announced(devices) => {
+                let mut desk = Desk::new(at, &mut self.state, &self.prices, effects);
+                start::announced(&mut desk, devices);
             }
             Event::Store { available } => self.on_store(at, available, effects),
             Event::Wakeup => {}

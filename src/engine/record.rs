@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::event::{Level, LevelScope};
 use crate::model::amount::{Money, Price};
-use crate::model::ids::{SignalId, StoreId, StrategyId, StrategyType, Symbol, VenueId};
+use crate::model::ids::{ClientOrderId, SignalId, StoreId, StrategyId, StrategyType, Symbol, VenueId};
 use crate::model::market::MarketKey;
 use crate::model::order::Order;
 use crate::model::report::{Fill, Trade};
@@ -73,6 +73,55 @@ pub enum Record {
         /// When.
         time: Timestamp,
     },
+    /// Home Assistant was told of a device, or it was taken back.
+    Announced(Announced),
+    /// A request changed something.
+    Request(RequestRecord),
+}
+
+/// A request that was carried out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RequestRecord {
+    /// The strategy.
+    pub strategy: StrategyId,
+    /// The request's id.
+    pub id: SignalId,
+    /// The symbol that it named.
+    pub symbol: Option<Symbol>,
+    /// When the sender made it.
+    pub request_time: Timestamp,
+    /// What it did.
+    pub done: Done,
+    /// When.
+    pub time: Timestamp,
+}
+
+/// What a request did.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Done {
+    /// These orders were taken back.
+    Cancelled(Vec<ClientOrderId>),
+    /// These signals were made of it.
+    Closed(Vec<SignalResult>),
+}
+
+/// A device that Home Assistant may know of, remembered so that it can be taken back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Announced {
+    /// Its discovery topic.
+    pub topic: String,
+    /// Key and platform of each of its components; none when it was taken back.
+    pub components: Vec<(String, String)>,
+}
+
+impl Done {
+    /// Whether there was nothing to do.
+    pub fn is_nothing(&self) -> bool {
+        match self {
+            Done::Cancelled(ids) => ids.is_empty(),
+            Done::Closed(results) => results.is_empty(),
+        }
+    }
 }
 
 /// A strategy as the store knows it.

@@ -30,8 +30,12 @@ pub struct Health {
     pub published: u64,
     /// Messages that were given up.
     pub dropped: u64,
+    /// Publishes that the broker refused; they are offered again.
+    pub refused: u64,
     /// Connections to the broker after the first.
     pub reconnects: u64,
+    /// Milliseconds of our last own message to the broker and back.
+    pub round_trip_ms: Option<u64>,
     /// Retained commands that were refused and cleared.
     pub retained_refused: u64,
     /// Signals that are remembered.
@@ -108,7 +112,9 @@ pub fn health(health: &Health) -> String {
         .integer("transient_waiting", health.transient_waiting)
         .integer("published", health.published)
         .integer("dropped", health.dropped)
+        .integer("refused", health.refused)
         .integer("reconnects", health.reconnects)
+        .integer_or_null("round_trip_ms", health.round_trip_ms.map(|ms| ms as i64))
         .integer("retained_refused", health.retained_refused)
         .integer("signals_remembered", health.signals_remembered)
         .text("query_state", health.query_state)

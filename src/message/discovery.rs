@@ -14,13 +14,13 @@ mod row;
 mod table;
 
 use std::collections::{BTreeMap, BTreeSet};
-
-use serde::{Deserialize, Serialize};
+use std::ops::Range;
 
 use self::component::{Component, Place, component, list, slug};
 use self::row::Row;
 use super::json::Object;
 use super::view::{Message, MessageKind};
+pub use crate::engine::record::Announced;
 use crate::engine::settings::{EngineSettings, MarketSettings, StrategySettings};
 use crate::model::ids::{FeedId, Symbol};
 use crate::model::market::MarketKey;
@@ -35,6 +35,9 @@ pub const FEEDS_MAX: usize = 32;
 pub const SYMBOLS_MAX: usize = 32;
 /// Live values are unavailable after this time without news, in seconds: three times the longest silence.
 pub const EXPIRE_S: u32 = 180;
+/// Bounds of [`birth_delay_ms`].
+const BIRTH_DELAY_MS_MIN: u64 = 1_000;
+const BIRTH_DELAY_MS_MAX: u64 = 5_000;
 /// Digits for money of a currency that is not like dollars.
 const INFINITE_DIGITS: u32 = 8;
 
@@ -53,48 +56,100 @@ pub struct Input<'a> {
     pub settings: &'a EngineSettings,
 }
 
-/// A device that Home Assistant knows of; kept in the store so that it can be taken back.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Announced {
-    /// Its discovery topic.
-    pub topic: String,
-    /// Key and platform of each of its components.
-    pub components: Vec<(String, String)>,
-}
-
 /// What to publish now, and what to remember.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Announcement {
-    /// Retained messages, removals first, the daemon before its strategies.
+    /// Messages, removals first, the daemon before its strategies.
     pub messages: Vec<Message>,
-    /// What is announced once they are out. To be stored before they leave.
+    /// What Home Assistant may know of while they are on their way: the old and the new. To be stored before they
+    /// leave, so that no crash makes a component be forgotten that was not taken back.
+    pub pending: Vec<Announced>,
+    /// What is announced once the broker has them.
     pub announced: Vec<Announced>,
+    /// What is gone then, without components.
+    pub gone: Vec<Announced>,
 }
 
 /// Announces everything, and takes back what was announced before and is gone.
 pub fn announce(input: &Input<'_>, before: &[Announced]) -> Announcement {
-    let devices: Vec<Device> = std::iter::once(daemon_device(input))
-        .chain(input.settings.strategies.iter().map(|strategy| strategy_device(input, strategy)))
-        .collect();
-    let present: BTreeSet<&str> = devices.iter().map(|device| device.topic.as_str()).collect();
-    let gone = before.iter().filter(|old| !present.contains(old.topic.as_str()));
-    let mut messages: Vec<Message> = gone.map(|old| retained(&old.topic, String::new())).collect();
-    let known: BTreeMap<&str, &Announced> = before.iter().map(|old| (old.topic.as_str(), old)).collect();
-    for device in &devices {
-        let payload = device.payload(known.get(device.topic.as_str()).copied());
-        messages.push(retained(&device.topic, payload));
-    }
-    Announcement { messages, announced: devices.iter().map(Device::announced).collect() }
+    let known = before.iter().map(|old| (old.topic.clone(), old.clone())).collect();
+    let mut all = withdraw(gone(input, &known));
+    all.append(announce_some(input, &known, 0..devices(input)));
+    all
 }
 
-/// Takes everything back, as when discovery was turned off.
-pub fn withdraw(before: &[Announced]) -> Vec<Message> {
-    before.iter().map(|old| retained(&old.topic, String::new())).collect()
+/// How many devices there are.
+pub fn devices(input: &Input<'_>) -> usize {
+    1 + input.settings.strategies.len()
+}
+
+/// Announces the devices of these numbers; the daemon is 0. `known` is what was announced before.
+pub fn announce_some(
+    input: &Input<'_>,
+    known: &BTreeMap<String, Announced>,
+    numbers: Range<usize>,
+) -> Announcement {
+    let mut announcement = Announcement::default();
+    for number in numbers {
+        let device = match number.checked_sub(1) {
+            None => daemon_device(input),
+            Some(index) => strategy_device(input, &input.settings.strategies[index]),
+        };
+        let old = known.get(&device.topic).map_or(&[][..], |old| &old.components);
+        let announced = device.announced();
+        let mut pending = announced.clone();
+        pending.components.extend(device.gone(old).cloned());
+        let payload = device.payload(old);
+        announcement.messages.push(message(&device.topic, payload));
+        announcement.pending.push(pending);
+        announcement.announced.push(announced);
+    }
+    announcement
+}
+
+/// What was announced before and is not among the devices any more.
+pub fn gone<'a>(
+    input: &Input<'_>,
+    known: &'a BTreeMap<String, Announced>,
+) -> impl Iterator<Item = &'a Announced> + use<'a> {
+    let strategies = input.settings.strategies.iter().map(|strategy| strategy_topic(input, strategy));
+    let present: BTreeSet<String> = strategies.chain([daemon_topic(input)]).collect();
+    known.values().filter(move |old| !present.contains(&old.topic))
+}
+
+/// Takes devices back, as when discovery was turned off.
+pub fn withdraw<'a>(devices: impl IntoIterator<Item = &'a Announced>) -> Announcement {
+    let mut announcement = Announcement::default();
+    for old in devices {
+        announcement.messages.push(message(&old.topic, String::new()));
+        announcement.gone.push(Announced { topic: old.topic.clone(), components: Vec::new() });
+    }
+    announcement
+}
+
+impl Announcement {
+    /// Adds another one behind it.
+    pub fn append(&mut self, other: Announcement) {
+        self.messages.extend(other.messages);
+        self.pending.extend(other.pending);
+        self.announced.extend(other.announced);
+        self.gone.extend(other.gone);
+    }
 }
 
 /// Where Home Assistant tells that it started.
 pub fn birth_topic(prefix: &str) -> String {
     format!("{prefix}/status")
+}
+
+/// How long to wait after Home Assistant's start, in milliseconds: 1 to 5 s, spread by the instance's name, so that
+/// several daemons do not speak at once.
+pub fn birth_delay_ms(instance: &str) -> u64 {
+    // FNV-1a: any hash that is the same for ever.
+    let hash = instance.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    BIRTH_DELAY_MS_MIN + hash % (BIRTH_DELAY_MS_MAX - BIRTH_DELAY_MS_MIN + 1)
 }
 
 /// Whether a message on [`birth_topic`] asks for a new announcement. A retained one is old news.
@@ -113,18 +168,22 @@ struct Device {
 impl Device {
     /// The payload. Components that were there before are reduced to their platform, which removes them: leaving them
     /// out would not.
-    fn payload(&self, before: Option<&Announced>) -> String {
+    fn payload(&self, old: &[(String, String)]) -> String {
         let mut components = Object::new();
         for component in &self.components {
             components = components.raw(&component.key, &component.json);
         }
-        let present: BTreeSet<&str> =
-            self.components.iter().map(|component| component.key.as_str()).collect();
-        let old = before.map_or(&[][..], |before| &before.components);
-        for (key, platform) in old.iter().filter(|(key, _)| !present.contains(key.as_str())) {
+        for (key, platform) in self.gone(old) {
             components = components.raw(key, &Object::new().text("p", platform).finish());
         }
         self.head.clone().raw("cmps", &components.finish()).finish()
+    }
+
+    /// The old components that it does not have any more.
+    fn gone<'a>(&self, old: &'a [(String, String)]) -> impl Iterator<Item = &'a (String, String)> + use<'a> {
+        let present: BTreeSet<String> =
+            self.components.iter().map(|component| component.key.clone()).collect();
+        old.iter().filter(move |(key, _)| !present.contains(key))
     }
 
     fn announced(&self) -> Announced {
@@ -159,7 +218,7 @@ fn daemon_device(input: &Input<'_>) -> Device {
     let device = device_head(input, input.instance, input.instance, "daemon");
     let availability = format!("[{}]", will(input));
     let head = head(input, device).raw("avty", &availability);
-    Device { topic: topic(input, &format!("{}_daemon", input.instance)), head, components }
+    Device { topic: daemon_topic(input), head, components }
 }
 
 fn strategy_device(input: &Input<'_>, strategy: &StrategySettings) -> Device {
@@ -189,7 +248,7 @@ fn strategy_device(input: &Input<'_>, strategy: &StrategySettings) -> Device {
         .finish();
     let availability = format!("[{},{state}]", will(input));
     let head = head(input, device).raw("avty", &availability).text("avty_mode", "all");
-    Device { topic: topic(input, &format!("{}_strategy_{id}", input.instance)), head, components }
+    Device { topic: strategy_topic(input, strategy), head, components }
 }
 
 fn rows(rows: &[Row], place: &Place<'_>) -> Vec<Component> {
@@ -232,10 +291,18 @@ fn will(input: &Input<'_>) -> String {
     Object::new().text("t", &format!("{}/daemon/state", input.base_topic)).finish()
 }
 
+fn daemon_topic(input: &Input<'_>) -> String {
+    topic(input, &format!("{}_daemon", input.instance))
+}
+
+fn strategy_topic(input: &Input<'_>, strategy: &StrategySettings) -> String {
+    topic(input, &format!("{}_strategy_{}", input.instance, strategy.id))
+}
+
 fn topic(input: &Input<'_>, object_id: &str) -> String {
     format!("{}/device/{object_id}/config", input.prefix)
 }
 
-fn retained(topic: &str, payload: String) -> Message {
-    Message { topic: topic.to_string(), payload, kind: MessageKind::Retained(None) }
+fn message(topic: &str, payload: String) -> Message {
+    Message { topic: topic.to_string(), payload, kind: MessageKind::Announcement }
 }

@@ -5,6 +5,7 @@ pub mod discovery;
 pub mod fields;
 pub mod json;
 pub mod level;
+pub mod request;
 pub mod signal;
 pub mod topic;
 pub mod tradingview;

@@ -3,13 +3,16 @@
 use crate::model::ids::{FeedId, StrategyId, StrategyType, Symbol};
 
 /// Every topic below the base, with the words that stand for its variable parts.
-pub const ALL: [&str; 22] = [
+pub const ALL: [&str; 27] = [
     "daemon/state",
     "daemon/info",
     "daemon/health",
     "daemon/alert",
     "daemon/level",
     "daemon/level/set",
+    "daemon/probe",
+    "daemon/request/<op>",
+    "daemon/response/<op>",
     "price/<feed>/<symbol>",
     "tick/<feed>/<symbol>",
     "feed/<feed>",
@@ -21,7 +24,9 @@ pub const ALL: [&str; 22] = [
     "strategy/<id>/trade",
     "strategy/<id>/signal",
     "strategy/<id>/signal/result",
+    "strategy/<id>/tradingview",
     "strategy/<id>/level/set",
+    "tradingview",
     "type/<type>/state",
     "type/<type>/kpi",
     "portfolio/state",
@@ -39,8 +44,12 @@ pub struct Topics {
 pub enum Inbound<'a> {
     /// A signal for this strategy.
     Signal(&'a str),
+    /// A TradingView alert for this strategy, or for the one that it names itself.
+    Alert(Option<&'a str>),
     /// A level for the daemon (`None`) or this strategy.
     Level(Option<&'a str>),
+    /// A request for this operation.
+    Request(&'a str),
 }
 
 impl Topics {
@@ -86,10 +95,28 @@ impl Topics {
 
     /// What the daemon subscribes to.
     pub fn commands(&self) -> Vec<String> {
-        ["strategy/+/signal", "strategy/+/level/set", "daemon/level/set"]
-            .iter()
-            .map(|filter| self.at(filter))
-            .collect()
+        [
+            "strategy/+/signal",
+            "strategy/+/tradingview",
+            "tradingview",
+            "strategy/+/level/set",
+            "daemon/level/set",
+            "daemon/request/+",
+        ]
+        .iter()
+        .map(|filter| self.at(filter))
+        .collect()
+    }
+
+    /// The entry of [`ALL`] that a topic belongs to.
+    pub fn kind_of(&self, topic: &str) -> Option<&'static str> {
+        let rest = topic.strip_prefix(&self.base)?.strip_prefix('/')?;
+        let fits = |pattern: &&&str| {
+            let mut levels = rest.split('/');
+            let same = |part: &str| levels.next().is_some_and(|level| part.starts_with('<') || part == level);
+            pattern.split('/').all(same) && levels.next().is_none()
+        };
+        ALL.iter().find(fits).copied()
     }
 
     /// What a topic is about; `None` when it is none of ours.
@@ -98,8 +125,11 @@ impl Topics {
         let levels: Vec<&str> = rest.split('/').collect();
         match levels.as_slice() {
             ["strategy", id, "signal"] => Some(Inbound::Signal(id)),
+            ["strategy", id, "tradingview"] => Some(Inbound::Alert(Some(id))),
+            ["tradingview"] => Some(Inbound::Alert(None)),
             ["strategy", id, "level", "set"] => Some(Inbound::Level(Some(id))),
             ["daemon", "level", "set"] => Some(Inbound::Level(None)),
+            ["daemon", "request", op] => Some(Inbound::Request(op)),
             _ => None,
         }
     }
@@ -110,14 +140,32 @@ mod tests {
     use super::*;
 
     #[test]
+    fn kinds_of_topics() {
+        let topics = Topics::new("home/tradebus");
+        let check =
+            |topic: &str, expected: Option<&str>| assert_eq!(topics.kind_of(topic), expected, "{topic}");
+        check("home/tradebus/strategy/tv1/fill", Some("strategy/<id>/fill"));
+        check("home/tradebus/strategy/tv1/position/BTC-USDT", Some("strategy/<id>/position/<symbol>"));
+        check("home/tradebus/daemon/probe", Some("daemon/probe"));
+        check("home/tradebus/strategy/tv1", None);
+        check("home/tradebus/strategy/tv1/fill/x", None);
+        check("homeassistant/device/x/config", None);
+    }
+
+    #[test]
     fn recognises_commands_only() {
         let topics = Topics::new("home/tradebus");
         let check = |topic: &str, expected: Option<Inbound<'_>>| {
             assert_eq!(topics.inbound(topic), expected, "{topic}");
         };
         check("home/tradebus/strategy/tv1/signal", Some(Inbound::Signal("tv1")));
+        check("home/tradebus/strategy/tv1/tradingview", Some(Inbound::Alert(Some("tv1"))));
+        check("home/tradebus/tradingview", Some(Inbound::Alert(None)));
+        check("home/tradebus/strategy/tv1/tradingview/x", None);
         check("home/tradebus/strategy/tv1/level/set", Some(Inbound::Level(Some("tv1"))));
         check("home/tradebus/daemon/level/set", Some(Inbound::Level(None)));
+        check("home/tradebus/daemon/request/kpis", Some(Inbound::Request("kpis")));
+        check("home/tradebus/daemon/response/kpis", None);
         check("home/tradebus/strategy/tv1/signal/result", None);
         check("home/tradebusx/daemon/level/set", None);
         check("tradebus/daemon/level/set", None);

@@ -20,6 +20,8 @@ use crate::model::signal::SignalResult;
 const DERIVED_DECIMALS: u32 = 10;
 /// How long the broker keeps a retained price, in seconds.
 pub const PRICE_EXPIRY_S: u32 = 180;
+/// How long the broker keeps an alert for a subscriber that is away: a day.
+const ALERT_EXPIRY_S: u32 = 86_400;
 
 /// What figures are based on: every account of this version is on paper, and so is its venue's name.
 const BASIS: &str = "paper";
@@ -40,8 +42,12 @@ pub struct Message {
 pub enum MessageKind {
     /// Retained, the newest replaces the older; with an expiry in seconds.
     Retained(Option<u32>),
+    /// Retained like state, but sent once: whoever wants it again asks for it.
+    Announcement,
     /// QoS 1, not retained.
     Once,
+    /// QoS 1, not retained; the broker forgets it after so many seconds.
+    Expiring(u32),
     /// QoS 0, not retained.
     Fleeting,
 }
@@ -68,7 +74,10 @@ pub fn update(topics: &Topics, update: &Update) -> Vec<Message> {
             let topic = topics.tick(view.price.key.feed, view.price.key.symbol);
             vec![Message { topic, payload: tick(view), kind: MessageKind::Fleeting }]
         }
-        Update::Alert(view) => vec![Message::once(topics.at("daemon/alert"), alert(view))],
+        Update::Alert(view) => {
+            let kind = MessageKind::Expiring(ALERT_EXPIRY_S);
+            vec![Message { topic: topics.at("daemon/alert"), payload: alert(view), kind }]
+        }
         Update::Strategy(view) => {
             let topic = topics.strategy(view.strategy.as_str(), "state");
             vec![Message::retained(topic, strategy_state(view))]
@@ -89,6 +98,7 @@ pub fn update(topics: &Topics, update: &Update) -> Vec<Message> {
         Update::ClearMarket(key) => {
             vec![Message::retained(topics.price(key.feed, key.symbol), String::new())]
         }
+        Update::ClearFeed(feed) => vec![Message::retained(topics.feed(*feed), String::new())],
         Update::ClearType(kind) => {
             let topics = ["state", "kpi"].map(|what| topics.kind(*kind, what));
             topics.map(|topic| Message::retained(topic, String::new())).into()
@@ -223,7 +233,7 @@ fn scope_state(view: &ScopeView) -> String {
     money(head, &view.money).shown("time", view.time).finish()
 }
 
-fn position(view: &PositionView) -> String {
+pub(super) fn position(view: &PositionView) -> String {
     let side = match (view.quantity.is_positive(), view.quantity.is_negative()) {
         (true, _) => "long",
         (_, true) => "short",
@@ -313,7 +323,7 @@ fn trade(trade: &Trade, sequence: u64, replayed: bool) -> String {
         .finish()
 }
 
-fn kpi(view: &KpiView) -> String {
+pub(super) fn kpi(view: &KpiView) -> String {
     let kpis = &view.kpis;
     let money = |value: Option<Money>| value.map(|money| money.value());
     Object::new()

@@ -140,6 +140,8 @@ pub enum OrderReason {
     Liquidation,
     /// Cancelled because it could only reduce, and there is less left to reduce.
     ReduceOnly,
+    /// Cancelled because somebody asked for it.
+    Request,
 }
 
 impl OrderReason {
@@ -152,6 +154,7 @@ impl OrderReason {
             OrderReason::Flat => "flat",
             OrderReason::Liquidation => "liquidation",
             OrderReason::ReduceOnly => "reduce_only",
+            OrderReason::Request => "request",
         }
     }
 }

@@ -162,8 +162,9 @@ fn time_of(record: &Record) -> Option<Timestamp> {
         Record::Fill(fill) => Some(fill.time),
         Record::Trade(trade) => Some(trade.close_time),
         Record::Level(level) => Some(level.time),
+        Record::Request(request) => Some(request.time),
         Record::Sample(sample) => Some(sample.time),
-        Record::Market { .. } | Record::Published { .. } => None,
+        Record::Market { .. } | Record::Published { .. } | Record::Announced(_) => None,
     }
 }
 

@@ -119,7 +119,9 @@ impl Index {
             | Record::Market { .. }
             | Record::Retired { .. }
             | Record::Level(_)
-            | Record::Published { .. } => {}
+            | Record::Published { .. }
+            | Record::Announced(_)
+            | Record::Request(_) => {}
         }
         self.meta.applied = sequence;
         Ok(())

@@ -38,6 +38,7 @@ fn recorded(seed: u64) -> Vec<(Timestamp, Event)> {
                 let (scope, payload) = chance::level(&mut random, &id, time);
                 (at, chance::level_event(n, scope, &payload))
             }
+            8 if random.one_in(3) => (at, chance::request_event(&mut random, n, &id, time)),
             7 if random.one_in(6) => (at, Event::Store { available: random.one_in(2) }),
             _ => (at, chance::market(&mut random, time)),
         });

@@ -12,8 +12,8 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 const PATIENCE: Duration = Duration::from_secs(40);
-/// What a test says itself is of no interest to it.
-const COMMANDS: [&str; 2] = ["/signal", "/level/set"];
+/// What a test says itself is of no interest to it, nor what the daemon says to itself.
+const COMMANDS: [&str; 4] = ["/signal", "/tradingview", "/level/set", "/daemon/probe"];
 
 /// A message as it arrived.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,11 +54,17 @@ pub struct Heard {
     /// Results without an id.
     pub results_nameless: Vec<Value>,
     pub alerts: Vec<Value>,
-    /// Messages outside the daemon's tree.
+    /// Answers to requests, in order of arrival.
+    pub answers: Vec<Value>,
+    /// What Home Assistant is told, in order of arrival.
+    pub discovery: Vec<Message>,
+    /// Messages outside the daemon's tree and Home Assistant's.
     pub elsewhere: Vec<Message>,
     /// How often `online` was said.
     pub online: usize,
     pub prices: u64,
+    /// In order of arrival.
+    pub ticks: Vec<Message>,
 }
 
 impl Heard {
@@ -82,6 +88,12 @@ impl Heard {
     }
 
     fn take(&mut self, message: Message) {
+        if message.topic.starts_with("tradebus/daemon/request/") {
+            return;
+        }
+        if message.topic.starts_with("homeassistant/") {
+            return self.discovery.push(message);
+        }
         let Some(rest) = message.topic.strip_prefix("tradebus/") else { return self.elsewhere.push(message) };
         let levels: Vec<&str> = rest.split('/').collect();
         let json = || -> Value {
@@ -99,9 +111,15 @@ impl Heard {
                     None => self.results_nameless.push(result),
                 }
             }
+            ["daemon", "response", op] => {
+                let answer = json();
+                assert_eq!(answer["op"], *op, "{answer}");
+                self.answers.push(answer);
+            }
             ["daemon", "alert"] => self.alerts.push(json()),
             ["daemon", "state"] => self.online += usize::from(message.payload == b"online"),
             ["price", ..] => self.prices += 1,
+            ["tick", ..] => self.ticks.push(message.clone()),
             _ => {}
         }
         self.newest.insert(message.topic.clone(), message);

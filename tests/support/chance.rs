@@ -4,6 +4,7 @@ use rust_decimal::Decimal;
 use tradebus::engine::event::Event;
 use tradebus::engine::settings::EngineSettings;
 use tradebus::message::level;
+use tradebus::message::request::{self, Op};
 use tradebus::model::market::PriceUpdate;
 use tradebus::model::time::Timestamp;
 
@@ -99,4 +100,17 @@ pub fn level(random: &mut Random, id: &str, time: Timestamp) -> (Option<&'static
 /// The event of a level command.
 pub fn level_event(token: u64, scope: Option<&str>, payload: &str) -> Event {
     Event::Level(level::read(token, scope, payload.as_bytes(), false))
+}
+
+/// A request of the engine; half of those that change something repeat an id.
+pub fn request_event(random: &mut Random, token: u64, id: &str, time: Timestamp) -> Event {
+    let op = random.pick(&["kpis", "positions", "cancel_orders", "close_position"]);
+    let query = Op::ALL.into_iter().find(|known| known.as_str() == op).expect("an operation");
+    let Op::Engine(query) = query else { panic!("{op}: not the engine's") };
+    let id = if random.one_in(2) { "again" } else { id };
+    let strategy = random.pick(&STRATEGIES);
+    let json = format!(r#"{{"id":"{id}","strategy":"{strategy}","time":{}}}"#, time.as_ms());
+    let asked = request::read(op, json.as_bytes(), false);
+    let wish = asked.wish.expect("a request that can be read");
+    Event::Request(Box::new(wish.request(token, query, asked.id)))
 }

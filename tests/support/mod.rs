@@ -1,7 +1,10 @@
 //! Helpers of the integration tests.
 
 pub mod bus;
+pub mod certificates;
+pub mod disk;
 pub mod fake_blofin;
+pub mod fake_broker;
 pub mod ledger;
 pub mod mosquitto;
 pub mod program;

@@ -28,12 +28,18 @@ pub struct Mosquitto {
 
 impl Mosquitto {
     pub fn start(setup: Setup) -> Self {
+        Self::start_with(setup, "")
+    }
+
+    /// The same with more lines of configuration, which belong to its listener.
+    pub fn start_with(setup: Setup, more: &str) -> Self {
         let folder = TempDir::new().expect("a temporary folder");
         let port = free_port();
         let path = |name: &str| folder.path().join(name).display().to_string();
-        let mut text = format!("listener {port} 127.0.0.1\nset_tcp_nodelay true\nlog_dest none\n");
-        // The broker's own limit is not what is tested.
-        text.push_str("max_queued_messages 0\n");
+        let mut text = format!("listener {port} 127.0.0.1\nset_tcp_nodelay true\nlog_dest none\n{more}");
+        // The broker's own limit is not what is tested. 0 is no limit too, and makes mosquitto 2.0 close the connection
+        // of whoever publishes what it refuses.
+        text.push_str("max_queued_messages 1000000\n");
         match setup.login {
             None => text.push_str("allow_anonymous true\n"),
             Some((user, password)) => {
@@ -59,6 +65,12 @@ impl Mosquitto {
     pub fn restart(&mut self) {
         self.stop();
         self.child = spawn(&self.folder, self.port);
+    }
+
+    /// `kill -9`, and a new one on the same port.
+    pub fn kill_and_restart(&mut self) {
+        let _ = self.child.kill();
+        self.restart();
     }
 
     /// Asks the broker to end (which saves what it persists) and waits for it.

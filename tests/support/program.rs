@@ -36,24 +36,42 @@ pub struct Ended {
 impl Program {
     /// Starts `tradebus` with these arguments; both of its outputs go to `log`.
     pub fn start(arguments: &[&str], log: &Path) -> Self {
+        Self::start_other(env!("CARGO_BIN_EXE_tradebus"), &[], arguments, log)
+    }
+
+    /// The same with more environment variables.
+    pub fn start_under(environment: &[(&str, &str)], arguments: &[&str], log: &Path) -> Self {
+        Self::start_other(env!("CARGO_BIN_EXE_tradebus"), environment, arguments, log)
+    }
+
+    /// The same for another program.
+    pub fn start_other(program: &str, environment: &[(&str, &str)], arguments: &[&str], log: &Path) -> Self {
         let file = File::options().create(true).append(true).open(log).expect("a log file");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_tradebus"));
+        let mut command = Command::new(program);
         let ours = std::env::vars_os().map(|(name, _)| name);
         for name in ours.filter(|name| name.to_string_lossy().starts_with("TRADEBUS_")) {
             command.env_remove(name);
         }
         let child = command
+            .envs(environment.iter().copied())
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(file.try_clone().expect("a second handle"))
             .stderr(file)
             .spawn()
-            .expect("the built program");
+            .expect("the program");
         Self { child, log: log.to_owned() }
     }
 
     pub fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Resident memory in bytes, where the system tells.
+    pub fn memory_bytes(&self) -> u64 {
+        let text = std::fs::read_to_string(format!("/proc/{}/statm", self.id())).unwrap_or_default();
+        let pages = text.split_whitespace().nth(1).and_then(|pages| pages.parse::<u64>().ok());
+        pages.unwrap_or_default() * 4_096
     }
 
     /// `kill -9`, and the end.
@@ -203,7 +221,7 @@ impl Site {
             write!(
                 text,
                 "[strategy.{strategy}]\ntype = \"{kind}\"\n{symbols}balance = {BALANCE}\n\
-                 default_size = {{ equity_pct = 1 }}\npaper = {{ latency_ms = {latency_ms}, leverage = 3 }}\n"
+                 signals_per_minute_max = 1000000\ndefault_size = {{ equity_pct = 1 }}\npaper = {{ latency_ms = {latency_ms}, leverage = 3 }}\n"
             )
             .expect("text");
         }

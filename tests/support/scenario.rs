@@ -9,11 +9,13 @@
 //! trade SYMBOL PRICE [QUANTITY]    quote SYMBOL BID ASK [QB QA]    candle SYMBOL CLOSE
 //! mark SYMBOL PRICE                confirm SYMBOL                  wake
 //! s1: ID ACTION key=value...       signal ID {json}                retained ID {json}
+//! alerts ID key=value...           alert ID|- body                 retained_alert ID|- body
 //! level daemon|ID word-or-json     store failing|works             published N
+//! request OP {json}
 //! ```
 //!
-//! `@-5000` stands for the time 5 s ago. A transcript has each command, then its effects: records in short form (orders
-//! are numbered as they appear), messages with topic and payload.
+//! `@-5000` stands for the time 5 s ago, `\n` in an alert for the end of a line. A transcript has each command, then
+//! its effects: records in short form (orders are numbered as they appear), messages with topic and payload.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,7 +23,9 @@ use tradebus::engine::effect::{Effect, Update};
 use tradebus::engine::event::Event;
 use tradebus::engine::event::LevelScope;
 use tradebus::engine::record::{LevelRecord, Record, SampleRecord, Scope};
+use tradebus::message::request::{self, Op};
 use tradebus::message::topic::Topics;
+use tradebus::message::tradingview::AllSettings;
 use tradebus::message::{level, view};
 use tradebus::model::ids::StrategyType;
 use tradebus::model::market::PriceUpdate;
@@ -32,11 +36,12 @@ use tradebus::model::signal::SignalResult;
 use crate::rig::{self, Rig};
 
 /// What a transcript shows unless the script says otherwise.
-const SHOWN: [&str; 8] = ["order", "fill", "trade", "signal", "level", "record", "alert", "result"];
+const SHOWN: [&str; 9] = ["order", "fill", "trade", "signal", "level", "record", "alert", "result", "answer"];
 
 /// A script that is being run.
 struct Scenario {
     rig: Rig,
+    alerts: AllSettings,
     topics: Topics,
     shown: BTreeSet<String>,
     orders: BTreeMap<String, usize>,
@@ -49,6 +54,7 @@ struct Scenario {
 pub fn run(script: &str) -> String {
     let mut scenario = Scenario {
         rig: Rig::new(rig::settings()),
+        alerts: AllSettings::new(),
         topics: Topics::new("t"),
         shown: SHOWN.iter().map(|word| word.to_string()).collect(),
         orders: BTreeMap::new(),
@@ -79,6 +85,7 @@ impl Scenario {
             "market" => return rig::market(settings, &words[1..]),
             "strategy" => return rig::strategy(settings, &words[1..]),
             "limits" => return self.limits(&words[1..]),
+            "alerts" => return rig::alerts(&mut self.alerts, &words[1..]),
             "remove" => return self.remove(words[1], words[2]),
             "show" => return self.show(&words[1..]),
             _ => {}
@@ -152,9 +159,19 @@ impl Scenario {
         match words[0] {
             "signal" => rig::signal_event(self.token, words[1], json(), false),
             "retained" => rig::signal_event(self.token, words[1], json(), true),
+            "alert" | "retained_alert" => {
+                let (body, retained) = (json().replace("\\n", "\n"), words[0] != "alert");
+                rig::alert_event(self.token, words[1], &body, retained, &self.alerts)
+            }
             "level" => {
                 let strategy = (words[1] != "daemon").then_some(words[1]);
                 Event::Level(level::read(self.token, strategy, json().as_bytes(), false))
+            }
+            "request" => {
+                let asked = request::read(words[1], json().as_bytes(), false);
+                let wish = asked.wish.expect("a request that can be read");
+                let Op::Engine(query) = wish.op else { panic!("{}: not the engine's", words[1]) };
+                Event::Request(Box::new(wish.request(self.token, query, asked.id)))
             }
             "store" => Event::Store { available: words[1] == "works" },
             "published" => Event::Published { through: words[1].parse().unwrap() },
@@ -184,7 +201,10 @@ impl Scenario {
     /// Each message gets exactly one answer, behind everything that protects it.
     fn check_replies(&self, words: &[&str], effects: &[Effect]) {
         let replies: Vec<_> = effects.iter().filter(|e| matches!(e, Effect::Reply { .. })).collect();
-        let asks = words[0].ends_with(':') || ["signal", "retained", "level"].contains(&words[0]);
+        let answers = effects.iter().filter(|e| matches!(e, Effect::Answer { .. })).count();
+        assert_eq!(answers, usize::from(words[0] == "request"), "answers to {words:?}");
+        let commands = ["signal", "retained", "alert", "retained_alert", "level"];
+        let asks = words[0].ends_with(':') || commands.contains(&words[0]);
         assert_eq!(replies.len(), usize::from(asks), "answers to {words:?}");
         for reply in replies {
             let Effect::Reply { token, result } = reply else { continue };
@@ -207,8 +227,18 @@ impl Scenario {
                     self.put(kind, &format!("{} {}", message.topic, message.payload));
                 }
             }
+            Effect::Answer { answer, .. } => {
+                let payload = request::answer("", None, answer);
+                let payload = self.numbered(payload);
+                self.put("answer", &payload);
+            }
             Effect::Reply { .. } => {}
         }
+    }
+
+    /// Order ids as their numbers.
+    fn numbered(&self, text: String) -> String {
+        self.orders.iter().fold(text, |text, (id, number)| text.replace(id, &format!("#{number}")))
     }
 
     fn record(&mut self, record: &Record) {
@@ -230,6 +260,13 @@ impl Scenario {
             Record::Market { key } => ("record", format!("market {} {}", key.feed, key.symbol)),
             Record::Retired { strategy, .. } => ("record", format!("retired {strategy}")),
             Record::Published { through } => ("record", format!("published {through}")),
+            Record::Announced(device) => {
+                ("record", format!("announced {} {}", device.topic, device.components.len()))
+            }
+            Record::Request(request) => {
+                let (strategy, id) = (request.strategy, &request.id);
+                ("record", format!("request {strategy} {id} {:?}", request.symbol))
+            }
             Record::Poisoned { strategy, id, .. } => ("record", format!("poisoned {strategy} {id}")),
         };
         self.put(kind, &text);
@@ -327,7 +364,10 @@ fn kind_of(update: &Update) -> &'static str {
         Update::Kpi(_) => "kpi",
         Update::Level(_) => "level",
         Update::Result(_) => "result",
-        Update::ClearMarket(_) | Update::ClearType(_) | Update::ClearStrategy { .. } => "clear",
+        Update::ClearMarket(_)
+        | Update::ClearFeed(_)
+        | Update::ClearType(_)
+        | Update::ClearStrategy { .. } => "clear",
     }
 }
 

@@ -5,11 +5,17 @@
 //! broker only when the daemon says so, in the order of receipt; what is not acknowledged comes again after a
 //! reconnect.
 //!
-//! Limits: 64 publishes in flight, 256 inbound messages without acknowledgement, packets of 256 KiB, 5 s to connect,
-//! reconnects after 1, 2, 4, ... 60 s. A full inbound channel stops the reading, which stops the broker.
+//! Limits: 64 publishes in flight (fewer when the broker says so), 256 inbound messages without acknowledgement,
+//! packets of 256 KiB, 5 s to connect, reconnects after 1, 2, 4, ... 60 s, and after 5 minutes when another client has
+//! our id. A full inbound channel stops the reading, which stops the broker.
 
 mod acks;
+mod dial;
+mod fault;
+mod notice;
 mod options;
+mod outbound;
+mod probe;
 mod session;
 mod supervise;
 mod wire;
@@ -21,11 +27,24 @@ use secrecy::SecretString;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
+use tokio_rustls::rustls::ClientConfig;
 
 pub use acks::AckToken;
 use acks::SharedAcks;
+pub use dial::{Heard, dial};
+pub use fault::Fault;
+use notice::Notices;
+pub use notice::{NOTICES_MAX, Notice, tell_alerts};
 
 use super::outbox::OutboxHandle;
+use crate::message::topic::Topics;
+
+/// Below the base topic: `online` on connect, `offline` by the will and at shutdown, retained.
+const STATE: &str = "daemon/state";
+/// Below the base topic, retained: who connected last.
+const INFO: &str = "daemon/info";
+/// Below the base topic: the self-test.
+const PROBE: &str = "daemon/probe";
 
 /// Where the broker is and how to speak to it.
 #[derive(Debug)]
@@ -40,10 +59,12 @@ pub struct MqttConfig {
     pub username: Option<String>,
     /// Password, never logged.
     pub password: Option<SecretString>,
+    /// For TLS; `None` is plain TCP.
+    pub tls: Option<Arc<ClientConfig>>,
     /// Topic filters of commands and signals, subscribed on every connect with QoS 1.
     pub command_filters: Vec<String>,
-    /// `<base>/daemon/state`: `online` on connect, `offline` by the will and at shutdown, retained.
-    pub will_topic: String,
+    /// How our topics are called.
+    pub topics: Topics,
     /// How long the broker queues for us while we are away, in seconds; 86,400 is the usual.
     pub session_expiry_s: u32,
     /// Seconds of silence until a ping; a dead link is noticed within twice that. From 1, usually 15.
@@ -76,26 +97,25 @@ pub struct BusStatus {
     pub session_present: bool,
     /// Connections after the first.
     pub reconnects: u64,
+    /// Connections at which the broker had no session of ours.
+    pub sessions_begun: u64,
     /// What went wrong last, without secrets; stays after the recovery.
     pub last_error: Option<String>,
-    /// The client ended, by [`Bus::shutdown`] or for the error that its task returns.
+    /// How long our last own message took to the broker and back; `None` while that is not known.
+    pub round_trip: Option<Duration>,
+    /// The client ended, by [`Bus::shutdown`].
     pub stopped: bool,
 }
 
-/// Why the client does not start, or ended by itself.
+/// Why the client does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum MqttError {
     /// A value of the configuration cannot be used.
     #[error("mqtt: {0}")]
     Config(String),
-    /// Another client took the session three times within a minute.
-    #[error(
-        "mqtt: another instance uses the client id {client_id:?}: stop it, or give each instance its own"
-    )]
-    SessionTakenOver {
-        /// The id that is used twice.
-        client_id: String,
-    },
+    /// The system has no randomness.
+    #[error("mqtt: random numbers: {0}")]
+    Random(getrandom::Error),
 }
 
 /// The daemon's hold on the client.
@@ -114,10 +134,13 @@ struct Context {
     acks: Arc<SharedAcks>,
     status: watch::Sender<BusStatus>,
     stop: watch::Receiver<Option<Instant>>,
+    notices: Notices,
+    /// Names this run of the daemon in its self-test.
+    run: String,
 }
 
-/// Starts the client inside the current tokio runtime. Its task ends after [`Bus::shutdown`] (or when all handles are
-/// gone) with `Ok`, or with the error that makes going on senseless.
+/// Starts the client inside the current tokio runtime. Its task ends after [`Bus::shutdown`], or when all handles are
+/// gone. What a person should know comes out of `notices`, whose receiver may be slow.
 ///
 /// # Errors
 /// [`MqttError::Config`] for an empty host or client id, a bad topic or filter, or a keep-alive of 0.
@@ -125,12 +148,17 @@ pub fn start(
     config: MqttConfig,
     outbox: OutboxHandle,
     inbound: mpsc::Sender<Inbound>,
-) -> Result<(Bus, JoinHandle<Result<(), MqttError>>), MqttError> {
+    notices: mpsc::Sender<Notice>,
+) -> Result<(Bus, JoinHandle<()>), MqttError> {
     options::check(&config)?;
+    let mut random = [0; 8];
+    getrandom::fill(&mut random).map_err(MqttError::Random)?;
+    let run = data_encoding::HEXLOWER.encode(&random);
+    let notices = Notices::new(notices);
     let acks = Arc::new(SharedAcks::default());
     let (status, status_seen) = watch::channel(BusStatus::default());
     let (stop_sender, stop) = watch::channel(None);
-    let context = Context { config, outbox, inbound, acks: Arc::clone(&acks), status, stop };
+    let context = Context { config, outbox, inbound, acks: Arc::clone(&acks), status, stop, notices, run };
     let task = tokio::spawn(supervise::run(context));
     Ok((Bus { acks, status: status_seen, stop: stop_sender }, task))
 }

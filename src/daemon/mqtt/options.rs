@@ -1,17 +1,17 @@
-//! How a connection is asked for, and what its failures are called.
+//! How a connection is asked for.
 
 use rumqttc::{
-    AckMode, Broker, ConnectReturnCode, ConnectionError, DisconnectReasonCode, LastWill, LastWillProperties,
-    MqttOptions, NetworkOptions, PersistedAckMode, PersistedSession, QoS, RetainForwardRule, SessionStore,
-    SessionStoreError, SessionStoreKey, StateError, SubscribeFilterInput, ValidatedTopic,
-    ValidatedTopicFilter,
+    AckMode, Broker, LastWill, LastWillProperties, MqttOptions, PersistedAckMode, PersistedSession, QoS,
+    RetainForwardRule, SessionStore, SessionStoreError, SessionStoreKey, SubscribeFilterInput,
+    ValidatedTopic, ValidatedTopicFilter,
 };
 use secrecy::ExposeSecret;
 use std::future::{Future, ready};
 use std::pin::Pin;
 use std::time::Duration;
 
-use super::{MqttConfig, MqttError};
+use super::dial::{Heard, dial};
+use super::{INFO, MqttConfig, MqttError, PROBE, STATE};
 
 /// Publishes without acknowledgement; the crate's default would allocate 16 MB.
 pub(super) const IN_FLIGHT_MAX: u16 = 64;
@@ -37,7 +37,7 @@ pub(super) fn check(config: &MqttConfig) -> Result<(), MqttError> {
     if config.password.is_some() && config.username.is_none() {
         return wrong("there is a password without a user name".into());
     }
-    if let Err(error) = ValidatedTopic::new(config.will_topic.as_str()) {
+    if let Err(error) = ValidatedTopic::new(config.topics.at(STATE)) {
         return wrong(error.to_string());
     }
     match config.command_filters.iter().find_map(|filter| ValidatedTopicFilter::new(filter.as_str()).err()) {
@@ -46,11 +46,11 @@ pub(super) fn check(config: &MqttConfig) -> Result<(), MqttError> {
     }
 }
 
-pub(super) fn options(config: &MqttConfig) -> MqttOptions {
+/// The options of one connection, and what will be heard on it.
+pub(super) fn options(config: &MqttConfig) -> (MqttOptions, Heard) {
     let mut options =
         MqttOptions::new(config.client_id.as_str(), Broker::tcp(config.host.as_str(), config.port));
-    let mut network = NetworkOptions::new();
-    network.set_tcp_nodelay(true);
+    let heard = dial(&mut options, &config.host, config.tls.as_ref());
     let will = LastWillProperties {
         delay_interval: Some(WILL_DELAY_S),
         payload_format_indicator: None,
@@ -72,30 +72,31 @@ pub(super) fn options(config: &MqttConfig) -> MqttOptions {
         .set_max_request_batch(usize::from(IN_FLIGHT_MAX))
         .set_max_packet_size(Some(PACKET_BYTES_MAX))
         .set_ack_mode(AckMode::Manual)
-        .set_network_options(network)
-        .set_last_will(LastWill::new(
-            config.will_topic.as_str(),
-            "offline",
-            QoS::AtLeastOnce,
-            true,
-            Some(will),
-        ));
+        .set_last_will(LastWill::new(config.topics.at(STATE), "offline", QoS::AtLeastOnce, true, Some(will)));
     if let Some(username) = &config.username {
         let password = config.password.as_ref().map_or("", |password| password.expose_secret());
         options.set_credentials(username.clone(), password.to_owned());
     }
-    options
+    (options, heard)
 }
 
-/// Retained copies are delivered and stay marked as such, so that they can be refused and cleared; our own publishes
-/// do not come back.
-pub(super) fn filters(config: &MqttConfig) -> impl Iterator<Item = SubscribeFilterInput> {
-    config.command_filters.iter().map(|filter| {
-        SubscribeFilterInput::new(filter.as_str(), QoS::AtLeastOnce)
+/// All filters, or those among them that `wanted` names. Of commands, retained copies are delivered and stay marked as
+/// such, so that they can be refused and cleared; our own publishes do not come back. Only the self-test's shall, and
+/// must not wait in our session while we are away; nor must the info, which another daemon may have left.
+pub(super) fn filters(config: &MqttConfig, wanted: &[String]) -> Vec<SubscribeFilterInput> {
+    let (probe, info) = (config.topics.at(PROBE), config.topics.at(INFO));
+    let filter = |filter: &String| {
+        if *filter == probe {
+            return SubscribeFilterInput::new(filter.as_str(), QoS::AtMostOnce)
+                .retain_forward_rule(RetainForwardRule::Never);
+        }
+        let qos = if *filter == info { QoS::AtMostOnce } else { QoS::AtLeastOnce };
+        SubscribeFilterInput::new(filter.as_str(), qos)
             .no_local(true)
             .preserve_retain(true)
             .retain_forward_rule(RetainForwardRule::OnEverySubscribe)
-    })
+    };
+    wanted.iter().map(filter).collect()
 }
 
 /// The client side of the session, which is always empty at a connect: we use QoS 1 only, whose packet ids the broker
@@ -133,55 +134,10 @@ impl SessionStore for NothingInFlight {
     }
 }
 
-/// Why a connection ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Fault {
-    /// Another client connected with our id.
-    TakenOver,
-    /// The broker refuses the user name or password.
-    Credentials,
-    /// The broker closed the connection without a reason, as mosquitto 2.0 also does at a takeover. A DISCONNECT of
-    /// one byte (a reason without properties) ends here too, because the crate waits for the rest of it.
-    Closed,
-    /// Anything else, in words without secrets.
-    Other(String),
-}
-
-impl Fault {
-    pub(super) fn text(&self) -> String {
-        match self {
-            Self::TakenOver => "another client connected with our client id".into(),
-            Self::Credentials => "the broker refuses the user name or password (not authorised)".into(),
-            Self::Closed => "the broker closed the connection".into(),
-            Self::Other(text) => text.clone(),
-        }
-    }
-}
-
-impl From<&ConnectionError> for Fault {
-    fn from(error: &ConnectionError) -> Self {
-        use ConnectReturnCode::{BadUserNamePassword, NotAuthorized};
-        match error {
-            ConnectionError::ConnectionRefused(BadUserNamePassword | NotAuthorized) => Self::Credentials,
-            ConnectionError::ConnectionRefused(code) => {
-                Self::Other(format!("the broker refuses us: {code:?}"))
-            }
-            ConnectionError::MqttState(StateError::ServerDisconnect { reason_code, .. }) => match reason_code
-            {
-                DisconnectReasonCode::SessionTakenOver => Self::TakenOver,
-                code => Self::Other(format!("the broker disconnected us: {code:?}")),
-            },
-            ConnectionError::MqttState(StateError::ConnectionAborted) => Self::Closed,
-            ConnectionError::NotConnAck(_) => Self::Other("the peer does not speak MQTT 5".into()),
-            ConnectionError::Timeout(_) => Self::Other("no answer from the broker within 5 s".into()),
-            error => Self::Other(error.to_string()),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::topic::Topics;
 
     fn config() -> MqttConfig {
         MqttConfig {
@@ -191,7 +147,8 @@ mod tests {
             username: Some("user".into()),
             password: Some("secret".into()),
             command_filters: vec!["base/+/set".into()],
-            will_topic: "base/daemon/state".into(),
+            tls: None,
+            topics: Topics::new("base"),
             session_expiry_s: 86_400,
             keep_alive_s: 15,
         }
@@ -211,7 +168,7 @@ mod tests {
         check_refused(|config| config.client_id.clear(), "client id");
         check_refused(|config| config.keep_alive_s = 0, "keep_alive_s");
         check_refused(|config| config.username = None, "user name");
-        check_refused(|config| config.will_topic = "a/#".into(), "a/#");
+        check_refused(|config| config.topics = Topics::new("a/#"), "a/#");
         check_refused(|config| config.command_filters.push("a/#/b".into()), "a/#/b");
     }
 

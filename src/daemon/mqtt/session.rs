@@ -1,9 +1,9 @@
 //! One connection, from the attempt to its loss.
 //!
 //! The crate's event loop is not safe to cancel, so a task of its own polls it and forwards what matters
-//! (`wire.rs`). This side drains the outbox and never awaits the crate's request channel: every publish is tracked
-//! and at most [`IN_FLIGHT_MAX`] are outstanding, so the channel always has room. Outcomes are awaited in the order
-//! of sending.
+//! (`wire.rs`). This side drains the outbox (`outbound.rs`) and never awaits the crate's request channel: every publish
+//! is tracked and at most 64 are outstanding, so the channel always has room. Outcomes are awaited in the order of
+//! sending.
 //!
 //! The event loop is dropped with its connection and never reconnects: what it would send again is in the outbox too,
 //! and what it would drop (a lost session) is still there.
@@ -14,27 +14,28 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use rumqttc::{
-    AsyncClient, PubAckReason, Publish, PublishNoticeError, PublishOptions, PublishProperties, PublishResult,
-    QoS, SubAck, SubscribeNoticeError,
+    AsyncClient, Publish, PublishNoticeError, PublishResult, QoS, SubAck, SubscribeNoticeError,
+    SubscribeReasonCode,
 };
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep_until};
 
-use super::options::{self, Fault, IN_FLIGHT_MAX};
+use super::fault::{Fault, words};
+use super::options;
+use super::probe::{Came, Probe};
 use super::wire::{WIRE_MAX, Wire, poll};
-use super::{Context, Inbound};
-use crate::daemon::outbox::{Outgoing, Qos, Ticket};
+use super::{Context, INFO, Inbound, PROBE};
+use crate::daemon::outbox::Ticket;
+use crate::engine::effect::AlertLevel;
 
 /// Room for everything in flight, `online`, `offline`, the subscription and all acknowledgements.
 const REQUESTS_MAX: usize = 512;
 /// Inbound messages held here while the daemon's channel is full: more than the receive maximum, so that only a flood
 /// of QoS 0 stops the reading (and with it, in the end, the connection).
 const HELD_MAX: usize = 300;
-/// How often what the broker refused is offered again.
+/// How often what the broker refused, publishes and subscriptions, is offered again.
 const RETRY_REFUSED: Duration = Duration::from_secs(60);
-/// More than the header and properties of a publish.
-const PACKET_OVERHEAD: usize = 64;
 
 /// How a connection ended.
 pub(super) struct Ended {
@@ -42,6 +43,8 @@ pub(super) struct Ended {
     pub(super) was_connected: bool,
     /// `None`: the daemon asked for the end.
     pub(super) fault: Option<Fault>,
+    /// Whether another daemon had used our client id before we came.
+    pub(super) twin: bool,
 }
 
 enum Step<'a> {
@@ -53,32 +56,46 @@ enum Step<'a> {
     Drained,
     Silent,
     RetryRefused,
+    Probe,
     Pump,
 }
 
 type Pending<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-struct Outstanding {
-    /// `None` for `online` and `offline`.
-    ticket: Option<Ticket>,
-    topic: String,
-    outcome: Pending<Result<PublishResult, PublishNoticeError>>,
+/// What a publish is for.
+pub(super) enum Purpose {
+    /// `online` or `offline`.
+    Word,
+    /// The self-test.
+    Probe,
+    /// A message of the outbox.
+    Message(Ticket),
 }
 
-struct Session<'a> {
-    context: &'a Context,
-    client: AsyncClient,
-    wire: mpsc::Receiver<Wire>,
+pub(super) struct Outstanding {
+    pub(super) purpose: Purpose,
+    pub(super) topic: String,
+    pub(super) outcome: Pending<Result<PublishResult, PublishNoticeError>>,
+}
+
+pub(super) struct Session<'a> {
+    pub(super) context: &'a Context,
+    pub(super) client: AsyncClient,
+    pub(super) wire: mpsc::Receiver<Wire>,
     stop: watch::Receiver<Option<Instant>>,
-    outstanding: VecDeque<Outstanding>,
+    pub(super) outstanding: VecDeque<Outstanding>,
+    /// What is asked for now, and what of it was refused before.
     subscribing: Option<Pending<Result<SubAck, SubscribeNoticeError>>>,
+    filters: Vec<String>,
+    pub(super) probe: Probe,
+    twin: bool,
     held: VecDeque<Inbound>,
     connected: bool,
     /// Commands are subscribed (or refused), so we may say that we are here.
-    greeted: bool,
-    packet_bytes_max: usize,
+    pub(super) greeted: bool,
+    pub(super) packet_bytes_max: usize,
     /// The last sign of life, or when something began to be outstanding.
-    heard: Instant,
+    pub(super) heard: Instant,
     retry_at: Instant,
     /// Until when to drain, and until when to be gone.
     stopping: Option<(Instant, Instant)>,
@@ -87,14 +104,15 @@ struct Session<'a> {
 /// Connects once and stays until the connection is lost or the daemon stops. `reconnects` is what the status shows
 /// once it is connected.
 pub(super) async fn run(context: &Context, reconnects: u64) -> Ended {
-    let (client, event_loop) =
-        AsyncClient::builder(options::options(&context.config)).capacity(REQUESTS_MAX).build();
+    let (options, heard) = options::options(&context.config);
+    let (client, event_loop) = AsyncClient::builder(options).capacity(REQUESTS_MAX).build();
     let (sender, wire) = mpsc::channel(WIRE_MAX);
     // Dropping the set aborts the task, so it never outlives this function.
     let mut poller = JoinSet::new();
-    poller.spawn(poll(event_loop, sender));
+    poller.spawn(poll(event_loop, heard, sender));
     context.acks.begin();
     let now = Instant::now();
+    let bound = Duration::from_secs(u64::from(context.config.keep_alive_s));
     let mut session = Session {
         context,
         client,
@@ -102,6 +120,9 @@ pub(super) async fn run(context: &Context, reconnects: u64) -> Ended {
         stop: context.stop.clone(),
         outstanding: VecDeque::new(),
         subscribing: None,
+        filters: Vec::new(),
+        probe: Probe::new(&context.run, bound, now),
+        twin: false,
         held: VecDeque::new(),
         connected: false,
         greeted: false,
@@ -111,8 +132,11 @@ pub(super) async fn run(context: &Context, reconnects: u64) -> Ended {
         stopping: None,
     };
     let fault = session.drive(reconnects).await;
-    context.status.send_modify(|status| status.connected = false);
-    Ended { was_connected: session.connected, fault }
+    context.status.send_modify(|status| {
+        status.connected = false;
+        status.round_trip = None;
+    });
+    Ended { was_connected: session.connected, fault, twin: session.twin }
 }
 
 impl<'a> Session<'a> {
@@ -140,7 +164,11 @@ impl<'a> Session<'a> {
                 Step::RetryRefused => {
                     self.retry_at = Instant::now() + RETRY_REFUSED;
                     self.context.outbox.with(|outbox| outbox.retry_refused());
+                    if self.greeted && self.subscribing.is_none() && !self.filters.is_empty() {
+                        self.ask();
+                    }
                 }
+                Step::Probe => self.probe(),
                 Step::Stop(_) if !self.connected => return None,
                 Step::Stop(gone_by) => {
                     let now = Instant::now();
@@ -178,6 +206,7 @@ impl<'a> Session<'a> {
             () = context.outbox.added(), if self.connected => Step::Pump,
             () = sleep_until(silent_at), if waits => Step::Silent,
             () = sleep_until(self.retry_at) => Step::RetryRefused,
+            () = sleep_until(self.probe.due_at()), if self.greeted && stopping.is_none() => Step::Probe,
         };
         if matches!(step, Step::Wire(_)) {
             self.heard = Instant::now();
@@ -194,128 +223,71 @@ impl<'a> Session<'a> {
         tracing::info!(host = config.host, port = config.port, session_present, "mqtt connected");
         self.context.status.send_modify(|status| {
             status.session_present = session_present;
+            status.sessions_begun += u64::from(!session_present);
             status.reconnects = reconnects;
         });
-        if config.command_filters.is_empty() {
-            return self.greet();
-        }
-        match self.client.try_subscribe_many_tracked(options::filters(config)) {
+        self.filters = config.command_filters.clone();
+        self.filters.extend([PROBE, INFO].map(|topic| config.topics.at(topic)));
+        self.ask();
+    }
+
+    fn ask(&mut self) {
+        match self.client.try_subscribe_many_tracked(options::filters(&self.context.config, &self.filters)) {
             Ok(notice) => self.subscribing = Some(Box::pin(notice.wait_async())),
-            Err(error) => {
-                self.complain(format!("cannot subscribe: {error}"));
-                self.greet();
-            }
+            // The filters were checked at the start, so the connection is gone; the wire will say why.
+            Err(error) => tracing::debug!(%error, "cannot subscribe"),
         }
     }
 
     /// Makes `online`, everything retained and everything unacknowledged due.
     fn greet(&mut self) {
         self.greeted = true;
-        let topic = &self.context.config.will_topic;
-        self.publish(None, topic, b"online".to_vec(), PublishOptions::at_least_once().retained());
+        self.say("online");
         self.context.outbox.with(|outbox| outbox.connection_started());
         self.context.status.send_modify(|status| status.connected = true);
     }
 
-    fn pump(&mut self) {
-        while let Some(ack) = self.context.acks.next() {
-            if let Err(error) = self.client.try_manual_ack(ack) {
-                tracing::warn!(%error, "an acknowledgement was not sent; the message will come again");
-            }
-        }
-        while self.greeted && self.outstanding.len() < usize::from(IN_FLIGHT_MAX) {
-            let Some(outgoing) = self.context.outbox.with(|outbox| outbox.take_next()) else { return };
-            self.send(outgoing);
-        }
-    }
-
-    fn send(&mut self, outgoing: Outgoing) {
-        let Outgoing { ticket, topic, payload, qos, retain, expiry_s, correlation } = outgoing;
-        if topic.len() + payload.len() + PACKET_OVERHEAD > self.packet_bytes_max {
-            self.complain(format!(
-                "{topic}: larger than the broker's packet limit of {} bytes",
-                self.packet_bytes_max
-            ));
-            self.context.outbox.with(|outbox| outbox.refused(&ticket));
-            return;
-        }
-        let qos = match qos {
-            Qos::AtMostOnce => QoS::AtMostOnce,
-            Qos::AtLeastOnce => QoS::AtLeastOnce,
-        };
-        let mut options = PublishOptions::new(qos).retain(retain);
-        if expiry_s.is_some() || correlation.is_some() {
-            let properties = PublishProperties {
-                message_expiry_interval: expiry_s,
-                correlation_data: correlation.map(Into::into),
-                ..Default::default()
-            };
-            options = options.properties(properties);
-        }
-        self.publish(Some(ticket), &topic, payload, options);
-    }
-
-    fn publish(&mut self, ticket: Option<Ticket>, topic: &str, payload: Vec<u8>, options: PublishOptions) {
-        if self.outstanding.is_empty() {
-            self.heard = Instant::now();
-        }
-        match self.client.try_publish_tracked(topic, payload, options) {
-            Ok(notice) => {
-                let outcome = Box::pin(notice.wait_async());
-                self.outstanding.push_back(Outstanding { ticket, topic: topic.to_owned(), outcome });
-            }
-            Err(error) => {
-                // The request inside the error would print the payload.
-                tracing::debug!(%error, topic, "publish not accepted");
-                self.complain(format!("{topic}: not a valid publish, or the connection is gone"));
-                if let Some(ticket) = ticket {
-                    self.context.outbox.with(|outbox| outbox.refused(&ticket));
-                }
-            }
-        }
-    }
-
-    /// Settles the oldest outstanding publish.
-    fn settle(&mut self, result: Result<PublishResult, PublishNoticeError>) {
-        use PubAckReason::{NoMatchingSubscribers, Success};
-        let Some(Outstanding { ticket, topic, .. }) = self.outstanding.pop_front() else { return };
-        let accepted = match result {
-            Ok(PublishResult::Qos1(ack)) if !matches!(ack.reason, Success | NoMatchingSubscribers) => {
-                self.complain(format!("{topic}: the broker refuses the publish: {:?}", ack.reason));
-                false
-            }
-            Ok(_) => true,
-            Err(PublishNoticeError::RetainNotSupported) => {
-                self.complain(format!("{topic}: the broker does not support retained messages"));
-                false
-            }
-            // The connection is being lost; the outbox still has it.
-            Err(_) => return,
-        };
-        let Some(ticket) = ticket else { return };
-        self.context.outbox.with(|outbox| match accepted {
-            true => outbox.acknowledged(&ticket),
-            false => outbox.refused(&ticket),
-        });
-    }
-
+    /// What was refused does not work, and is asked for again; all else does.
     fn subscribed(&mut self, result: Result<SubAck, SubscribeNoticeError>) {
         self.subscribing = None;
-        match result {
-            Ok(_) => {}
-            // The refused ones do not work; all else does.
-            Err(SubscribeNoticeError::V5SubAckFailure(codes)) => {
-                let filters = self.context.config.command_filters.join(", ");
-                self.complain(format!("the broker refuses subscriptions among {filters}: {codes:?}"));
-            }
+        let codes = match result {
+            Ok(ack) => ack.return_codes,
+            Err(SubscribeNoticeError::V5SubAckFailure(codes)) => codes,
             // Without an answer the connection is being lost.
             Err(_) => return,
+        };
+        let asked = std::mem::take(&mut self.filters);
+        for (filter, code) in asked.into_iter().zip(codes) {
+            let topics = &self.context.config.topics;
+            let is_ours = filter == topics.at(PROBE) || filter == topics.at(INFO);
+            let why = match code {
+                SubscribeReasonCode::Success(QoS::AtMostOnce) if !is_ours => {
+                    "is granted with QoS 0 only, so messages may be lost".to_owned()
+                }
+                SubscribeReasonCode::Success(_) => continue,
+                code => {
+                    let why = words(code);
+                    self.filters.push(filter.clone());
+                    format!("is refused: {why}; {}, until the broker grants it", lost_with(&filter))
+                }
+            };
+            let text = format!("the subscription to {filter} {why}");
+            self.complain(AlertLevel::Error, "mqtt_subscription_refused", &filter, &text);
         }
-        self.greet();
+        if !self.greeted {
+            self.greet();
+        }
     }
 
     fn receive(&mut self, publish: &Publish) {
         if self.stopping.is_some() {
+            return;
+        }
+        if publish.topic == self.context.config.topics.at(PROBE) {
+            return self.probed(publish);
+        }
+        if publish.topic == self.context.config.topics.at(INFO) {
+            self.twin |= self.is_of_twin(&publish.payload);
             return;
         }
         let properties = publish.properties.as_ref();
@@ -331,44 +303,45 @@ impl<'a> Session<'a> {
         });
     }
 
+    /// A message on the topic of the self-test. It is for nobody else.
+    fn probed(&mut self, publish: &Publish) {
+        let token = self.context.acks.issue(self.client.prepare_ack(publish));
+        self.context.acks.done(token);
+        match self.probe.came(&publish.payload, Instant::now()) {
+            Came::Nothing => {}
+            Came::Back(round_trip) => {
+                if self.context.status.borrow().round_trip.is_none() {
+                    tracing::info!(round_trip_ms = round_trip.as_millis(), "mqtt self-test passed");
+                }
+                self.context.status.send_modify(|status| status.round_trip = Some(round_trip));
+            }
+            Came::Foreign => {
+                let text = format!(
+                    "another daemon uses the base topic, or a client publishes to {}: two daemons below one base topic                      both trade every signal; give each its own mqtt.base_topic",
+                    self.context.config.topics.at(PROBE)
+                );
+                self.complain(AlertLevel::Error, "mqtt_second_daemon", "", &text);
+            }
+        }
+    }
+
+    /// Whether a retained info is of another daemon with our client id: ours was there, and it is not any more. A broker
+    /// does not always say why it ends a connection, but who takes ours over leaves this.
+    fn is_of_twin(&self, info: &[u8]) -> bool {
+        let config = &self.context.config;
+        let topic = config.topics.at(INFO);
+        let replaced =
+            self.context.outbox.with(|outbox| outbox.published(&topic).is_some_and(|own| own != info));
+        let instance = |info: serde_json::Value| info["instance"].as_str() == Some(config.client_id.as_str());
+        replaced && serde_json::from_slice(info).is_ok_and(instance)
+    }
+
     fn deliver(&mut self, permit: Option<mpsc::Permit<'a, Inbound>>) {
         match (permit, self.held.pop_front()) {
             (Some(permit), Some(inbound)) => permit.send(inbound),
             // Nobody listens any more; the broker keeps what is not acknowledged.
             _ => self.held.clear(),
         }
-    }
-
-    async fn say_goodbye(&mut self, gone_by: Instant) {
-        let topic = &self.context.config.will_topic;
-        self.publish(None, topic, b"offline".to_vec(), PublishOptions::at_least_once().retained());
-        while !self.outstanding.is_empty() {
-            // Reading on keeps the poller, and with it the acknowledgements, moving.
-            let step = tokio::select! {
-                biased;
-                () = sleep_until(gone_by) => return,
-                wire = self.wire.recv() => {
-                    wire.is_some_and(|wire| !matches!(wire, Wire::Lost(_))).then_some(None)
-                }
-                result = outcome(&mut self.outstanding) => Some(Some(result)),
-            };
-            match step {
-                Some(Some(result)) => self.settle(result),
-                Some(None) => {}
-                None => return,
-            }
-        }
-        while let Some(ack) = self.context.acks.next() {
-            let _ = self.client.try_manual_ack(ack);
-        }
-        if self.client.try_disconnect_now().is_ok() {
-            while let Ok(Some(_)) = timeout_at(gone_by, self.wire.recv()).await {}
-        }
-    }
-
-    fn complain(&self, text: String) {
-        tracing::warn!("mqtt: {text}");
-        self.context.status.send_modify(|status| status.last_error = Some(text));
     }
 }
 
@@ -378,7 +351,22 @@ pub(super) async fn stop_requested(stop: &mut watch::Receiver<Option<Instant>>) 
     requested.unwrap_or_else(Instant::now)
 }
 
-async fn outcome(outstanding: &mut VecDeque<Outstanding>) -> Result<PublishResult, PublishNoticeError> {
+/// What stops without a subscription.
+fn lost_with(filter: &str) -> &'static str {
+    match filter.rsplit('/').next() {
+        Some("signal") => "signals do not arrive",
+        Some("set") => "levels cannot be set from the bus",
+        Some("tradingview") => "TradingView alerts do not arrive",
+        Some("probe") => "the self-test does not work",
+        Some("info") => "another daemon with our client id is not noticed",
+        Some("status") => "Home Assistant's restarts are not noticed",
+        _ => "its messages do not arrive",
+    }
+}
+
+pub(super) async fn outcome(
+    outstanding: &mut VecDeque<Outstanding>,
+) -> Result<PublishResult, PublishNoticeError> {
     match outstanding.front_mut() {
         Some(oldest) => (&mut oldest.outcome).await,
         None => pending().await,

@@ -1,99 +1,176 @@
-//! Reconnects for as long as it makes sense, one session at a time.
+//! Reconnects for ever, one session at a time, and never in a busy loop.
+//!
+//! The pause doubles from 1 to 60 s with each failure and begins anew after a good connection: one that lasted longer
+//! than the pause before it, or 10 s. After another client took our id, 3 minutes: each side's pause is the other side's
+//! connection. The third time within an hour it is a fight, and the pause is 5 minutes.
+//!
+//! That the id was taken is the broker's word (reason 0x8E), or seen: the broker closed the connection, and found there
+//! was the info of another daemon with our id (`session.rs`).
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::options::Fault;
-use super::{Context, MqttError, session};
+use super::fault::Fault;
+use super::session::Ended;
+use super::{Context, session};
+use crate::engine::effect::AlertLevel;
 
 const DELAY_MAX_S: u64 = 60;
+const GOOD_AFTER: Duration = Duration::from_secs(10);
+const GOOD_AFTER_FIGHT: Duration = Duration::from_secs(180);
+const FIGHT_DELAY_S: u64 = 300;
+/// So often within an hour is a fight.
 const REPEATS_MAX: usize = 3;
-const REPEATS_WITHIN: Duration = Duration::from_secs(60);
+/// Longer than [`REPEATS_MAX`] of the long pauses, so that the pauses stay long while both daemons run.
+const TAKEOVERS_WITHIN: Duration = Duration::from_secs(3_600);
 
-pub(super) async fn run(context: Context) -> Result<(), MqttError> {
-    let result = keep_connected(&context).await;
-    context.status.send_modify(|status| {
-        status.stopped = true;
-        if let Err(error) = &result {
-            status.last_error = Some(error.to_string());
-        }
-    });
-    result
+pub(super) async fn run(context: Context) {
+    keep_connected(&context).await;
+    context.status.send_modify(|status| status.stopped = true);
 }
 
-async fn keep_connected(context: &Context) -> Result<(), MqttError> {
+async fn keep_connected(context: &Context) {
     let mut stop = context.stop.clone();
-    let (mut takeovers, mut closings) = (Recent::default(), Recent::default());
-    let (mut connections, mut attempt, mut waited) = (0, 0, Duration::ZERO);
+    let mut pauses = Pauses::default();
+    let mut connections = 0;
     for round in 0.. {
         let started = Instant::now();
         let ended = session::run(context, connections).await;
-        let Some(fault) = ended.fault else { return Ok(()) };
+        let Some(fault) = &ended.fault else { return };
         connections += u64::from(ended.was_connected);
-        // A connection that lasted for longer than we had waited for it was a good one.
-        if ended.was_connected && started.elapsed() > waited {
-            attempt = 0;
-        }
-        let client_id = &context.config.client_id;
-        let mut text = fault.text();
-        if fault == Fault::TakenOver && takeovers.push() {
-            return Err(MqttError::SessionTakenOver { client_id: client_id.clone() });
-        }
-        // A restarting broker or a bad link looks the same, so this is a hint and no reason to stop.
-        if fault == Fault::Closed && ended.was_connected && closings.push() {
-            text = format!("{text} again and again; does another instance use the client id {client_id:?}?");
-        }
-        waited = delay(attempt, round);
-        attempt += 1;
-        tracing::warn!(retry_in_ms = waited.as_millis(), "mqtt connection lost: {text}");
-        context.status.send_modify(|status| status.last_error = Some(text));
+        let now = Instant::now();
+        let taken = *fault == Fault::TakenOver || (ended.twin && *fault == Fault::Closed);
+        let (pause, fight) = pauses.after(ended.was_connected, taken, now - started, now);
+        let pause = jittered(pause, round);
+        tell(context, &ended, fault, fight, pause);
         tokio::select! {
             biased;
-            _ = session::stop_requested(&mut stop) => return Ok(()),
-            () = sleep(waited) => {}
+            _ = session::stop_requested(&mut stop) => return,
+            () = sleep(pause) => {}
         }
     }
-    Ok(())
 }
 
-/// Counts what happens too often: [`REPEATS_MAX`] times [`REPEATS_WITHIN`].
+fn tell(context: &Context, ended: &Ended, fault: &Fault, fight: bool, pause: Duration) {
+    let mut text = fault.text();
+    if fight {
+        let client_id = &context.config.client_id;
+        text = format!(
+            "{text} again and again: another instance uses the client id {client_id:?}; stop it, or give each \
+             instance its own (instance = \"...\")"
+        );
+    }
+    let what = if ended.was_connected { "mqtt connection lost" } else { "mqtt not connected" };
+    tracing::warn!(retry_in_ms = pause.as_millis(), "{what}: {text}");
+    match fault {
+        _ if fight => context.notices.tell(AlertLevel::Error, "mqtt_session_taken_over", "", &text),
+        Fault::Refused(_) => context.notices.tell(AlertLevel::Error, "mqtt_refused", &text, &text),
+        _ => {}
+    }
+    context.status.send_modify(|status| status.last_error = Some(text));
+}
+
+/// How long to wait before each connection.
+#[derive(Default)]
+struct Pauses {
+    attempt: u32,
+    /// Before the last connection.
+    waited: Duration,
+    takeovers: Recent,
+}
+
+impl Pauses {
+    /// The pause after a connection that lasted so long and ended because our id was `taken`, or not; and whether
+    /// somebody fights for it.
+    fn after(
+        &mut self,
+        was_connected: bool,
+        taken: bool,
+        lasted: Duration,
+        now: Instant,
+    ) -> (Duration, bool) {
+        let fight = taken && self.takeovers.push(now, TAKEOVERS_WITHIN);
+        let enough = if taken { GOOD_AFTER_FIGHT } else { self.waited.min(GOOD_AFTER) };
+        if was_connected && lasted > enough {
+            self.attempt = 0;
+        }
+        let doubled = 1_u64.checked_shl(self.attempt).map_or(DELAY_MAX_S, |seconds| seconds.min(DELAY_MAX_S));
+        self.attempt = self.attempt.saturating_add(1);
+        self.waited = Duration::from_secs(if fight { FIGHT_DELAY_S } else { doubled });
+        (self.waited, fight)
+    }
+}
+
+/// Counts what happens too often: [`REPEATS_MAX`] times within a time.
 #[derive(Default)]
 struct Recent(VecDeque<Instant>);
 
 impl Recent {
-    fn push(&mut self) -> bool {
-        self.0.push_back(Instant::now());
-        self.0.retain(|at| at.elapsed() < REPEATS_WITHIN);
+    fn push(&mut self, now: Instant, within: Duration) -> bool {
+        self.0.push_back(now);
+        self.0.retain(|at| now.duration_since(*at) < within);
+        if self.0.len() > REPEATS_MAX {
+            self.0.pop_front();
+        }
         self.0.len() >= REPEATS_MAX
     }
 }
 
-/// 1, 2, 4, ... 60 s, less up to a quarter, so that clients of one broker do not come back at the same moment.
-fn delay(attempt: u32, round: u64) -> Duration {
-    let base_ms = 1_000 * 1_u64.checked_shl(attempt).map_or(DELAY_MAX_S, |seconds| seconds.min(DELAY_MAX_S));
+/// Less up to a quarter, so that clients of one broker do not come back at the same moment.
+fn jittered(pause: Duration, round: u64) -> Duration {
+    let ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
     let hash = (round + u64::from(std::process::id())).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
-    Duration::from_millis(base_ms - hash % (base_ms / 4))
+    pause - Duration::from_millis(hash % (ms / 4).max(1))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn check(attempt: u32, at_most_s: u64) {
-        for round in 0..100 {
-            let delay = delay(attempt, round);
-            let most = Duration::from_secs(at_most_s);
-            assert!(delay <= most && delay > most * 3 / 4, "attempt {attempt}, round {round}: {delay:?}");
+    /// Each step: what happened (`o` lost, `t` taken over, `x` not reached or refused), after so many seconds of
+    /// connection. Gives the pauses, those of a fight with `!`.
+    fn check(steps: &str, expected: &str) {
+        let (mut pauses, mut now, mut seen) = (Pauses::default(), Instant::now(), Vec::new());
+        for step in steps.split(' ') {
+            let lasted = Duration::from_millis((step[1..].parse::<f64>().expect("seconds") * 1_000.0) as u64);
+            now += lasted;
+            let (connected, taken) = (!step.starts_with('x'), step.starts_with('t'));
+            let (pause, fight) = pauses.after(connected, taken, lasted, now);
+            now += pause;
+            seen.push(format!("{}{}", pause.as_secs(), if fight { "!" } else { "" }));
         }
+        assert_eq!(seen.join(" "), expected, "{steps}");
     }
 
     #[test]
-    fn backoff() {
-        for (attempt, seconds) in [(0, 1), (1, 2), (2, 4), (5, 32), (6, 60), (63, 60), (64, 60), (1_000, 60)]
-        {
-            check(attempt, seconds);
+    fn pauses() {
+        // A broker that is away, for long.
+        check("x0 x0 x0 x0 x0 x0 x0 x0 x5 o20 o20", "1 2 4 8 16 32 60 60 60 1 1");
+        // After a long pause, ten seconds are enough.
+        check("x0 x0 x0 x0 x0 x0 x0 o11 o11", "1 2 4 8 16 32 60 1 1");
+        // Short connections that are longer than the pause before them do not make it grow.
+        check("o2 o2 o2 o2 o2 o2", "1 1 1 1 1 1");
+        // Shorter ones do: no busy loop.
+        check("o0.1 o0.1 o0.1 o0.1 o0.1 o0.1 o0.1 o0.1", "1 2 4 8 16 32 60 60");
+    }
+
+    #[test]
+    fn fights_for_a_client_id() {
+        check("t1 t1 t1 t1 t1 t1", "1 2 300! 300! 300! 300!");
+        // The other daemon was stopped.
+        check("t1 t1 t1 o4000 t1", "1 2 300! 1 2");
+        // Once in a while, as when a network changes.
+        check("t4000 t4000 t4000 t4000", "1 1 1 1");
+    }
+
+    #[test]
+    fn jitter() {
+        for (seconds, round) in [1, 2, 60, 300].into_iter().flat_map(|s| (0..100).map(move |r| (s, r))) {
+            let most = Duration::from_secs(seconds);
+            let pause = jittered(most, round);
+            assert!(pause <= most && pause > most * 3 / 4, "{pause:?} of {most:?}");
         }
     }
 }

@@ -5,7 +5,8 @@
 use rumqttc::{Event, EventLoop, Incoming, Publish};
 use tokio::sync::mpsc;
 
-use super::options::Fault;
+use super::dial::Heard;
+use super::fault::Fault;
 
 /// Words that wait for the session; then the reading waits.
 pub(super) const WIRE_MAX: usize = 64;
@@ -23,7 +24,7 @@ pub(super) enum Wire {
 }
 
 /// Polls until the connection ends or nobody listens.
-pub(super) async fn poll(mut event_loop: EventLoop, wire: mpsc::Sender<Wire>) {
+pub(super) async fn poll(mut event_loop: EventLoop, heard: Heard, wire: mpsc::Sender<Wire>) {
     loop {
         let message = match event_loop.poll().await {
             Ok(Event::Incoming(Incoming::ConnAck(ack))) => {
@@ -37,7 +38,7 @@ pub(super) async fn poll(mut event_loop: EventLoop, wire: mpsc::Sender<Wire>) {
             Ok(Event::Incoming(Incoming::Publish(publish))) => Wire::Message(publish),
             Ok(Event::Incoming(_)) => Wire::Alive,
             Ok(_) => continue,
-            Err(error) => Wire::Lost(Fault::from(&error)),
+            Err(error) => Wire::Lost(Fault::new(&error, &heard)),
         };
         let lost = matches!(message, Wire::Lost(_));
         if wire.send(message).await.is_err() || lost {

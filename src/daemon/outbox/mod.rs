@@ -9,6 +9,8 @@
 //! Limits: [`EVENTS_MAX`] events in memory (then they spill to the journal), [`RETAINED_MAX`] retained topics,
 //! [`TRANSIENT_MAX`] transient messages of each QoS (the oldest is dropped), [`PAYLOAD_BYTES_MAX`] per message.
 
+mod announce;
+mod ends;
 mod events;
 mod retained;
 #[cfg(test)]
@@ -105,6 +107,7 @@ struct Transient {
     topic: String,
     payload: Vec<u8>,
     qos: Qos,
+    expiry_s: Option<u32>,
     correlation: Option<Vec<u8>>,
 }
 
@@ -143,7 +146,7 @@ impl Outbox {
     /// Sets the newest value of a retained topic. It is published again on every connect until it is cleared by an
     /// empty payload. `expiry_s` counts from each publish.
     pub fn retained(&mut self, topic: &str, payload: Vec<u8>, expiry_s: Option<u32>) {
-        if Self::too_large(topic, &payload) || !self.retained.set(topic, payload, expiry_s) {
+        if Self::too_large(topic, &payload) || !self.retained.set(topic, payload, expiry_s, false) {
             self.dropped += 1;
         }
     }
@@ -184,13 +187,14 @@ impl Outbox {
 
     /// Adds a message that may be dropped: the oldest of the same QoS goes when [`TRANSIENT_MAX`] wait.
     pub fn transient(&mut self, topic: &str, payload: Vec<u8>, qos: Qos) {
-        self.add_transient(Transient { topic: topic.to_owned(), payload, qos, correlation: None });
+        let topic = topic.to_owned();
+        self.add_transient(Transient { topic, payload, qos, expiry_s: None, correlation: None });
     }
 
     /// Adds the answer to a request on the topic that it asked for, with QoS 1; otherwise like [`Outbox::transient`].
     pub fn respond(&mut self, topic: &str, payload: Vec<u8>, correlation: Option<Vec<u8>>) {
-        let qos = Qos::AtLeastOnce;
-        self.add_transient(Transient { topic: topic.to_owned(), payload, qos, correlation });
+        let (topic, qos) = (topic.to_owned(), Qos::AtLeastOnce);
+        self.add_transient(Transient { topic, payload, qos, expiry_s: None, correlation });
     }
 
     fn add_transient(&mut self, message: Transient) {
@@ -277,7 +281,7 @@ impl Outbox {
             payload: message.payload.clone(),
             qos: message.qos,
             retain: false,
-            expiry_s: None,
+            expiry_s: message.expiry_s,
             correlation: message.correlation.clone(),
         };
         self.transient_sent.insert(self.transient_count, message);
@@ -305,6 +309,7 @@ struct Shared {
     outbox: Mutex<Outbox>,
     added: Notify,
     room: Notify,
+    announced: Notify,
 }
 
 impl OutboxHandle {
@@ -316,6 +321,7 @@ impl OutboxHandle {
                 outbox: Mutex::new(outbox),
                 added: Notify::new(),
                 room: Notify::new(),
+                announced: Notify::new(),
             }),
         }
     }
@@ -370,11 +376,20 @@ impl OutboxHandle {
     /// Runs `work` under the lock. It must neither block nor call this handle.
     pub fn with<T>(&self, work: impl FnOnce(&mut Outbox) -> T) -> T {
         let mut outbox = self.shared.outbox.lock().unwrap_or_else(PoisonError::into_inner);
+        let announcing = outbox.announcing();
         let result = work(&mut outbox);
+        if announcing && !outbox.announcing() {
+            self.shared.announced.notify_one();
+        }
         if outbox.refill_wanted().is_some() {
             self.shared.room.notify_one();
         }
         result
+    }
+
+    /// Tells the client of what was added by [`OutboxHandle::with`].
+    pub fn wake(&self) {
+        self.shared.added.notify_one();
     }
 
     /// Waits until something was added since the last wait. Only the MQTT client waits here.
@@ -384,6 +399,6 @@ impl OutboxHandle {
 
     fn add(&self, work: impl FnOnce(&mut Outbox)) {
         self.with(work);
-        self.shared.added.notify_one();
+        self.wake();
     }
 }

@@ -15,6 +15,8 @@ struct Entry {
     due_at: Option<u64>,
     refused: bool,
     acknowledged: bool,
+    /// Forgotten once the broker has it.
+    once: bool,
 }
 
 #[derive(Debug, Default)]
@@ -22,29 +24,30 @@ pub(super) struct Retained {
     entries: BTreeMap<String, Entry>,
     due: BTreeMap<u64, String>,
     count: u64,
+    /// Entries that are sent once.
+    once: usize,
 }
 
 impl Retained {
     /// Whether there was room for the topic.
-    pub(super) fn set(&mut self, topic: &str, payload: Vec<u8>, expiry_s: Option<u32>) -> bool {
+    pub(super) fn set(&mut self, topic: &str, payload: Vec<u8>, expiry_s: Option<u32>, once: bool) -> bool {
         self.count += 1;
-        let version = self.count;
-        if let Some(entry) = self.entries.get_mut(topic) {
-            *entry = Entry {
-                payload,
-                expiry_s,
-                version,
-                due_at: entry.due_at,
-                refused: false,
-                acknowledged: false,
-            };
-        } else if self.entries.len() >= RETAINED_MAX {
+        let due_at = self.entries.get(topic).map(|entry| entry.due_at);
+        if due_at.is_none() && self.entries.len() >= RETAINED_MAX {
             return false;
-        } else {
-            let entry =
-                Entry { payload, expiry_s, version, due_at: None, refused: false, acknowledged: false };
-            self.entries.insert(topic.to_owned(), entry);
         }
+        let entry = Entry {
+            payload,
+            expiry_s,
+            version: self.count,
+            due_at: due_at.flatten(),
+            refused: false,
+            acknowledged: false,
+            once,
+        };
+        let before = self.entries.insert(topic.to_owned(), entry);
+        self.once += usize::from(once);
+        self.once -= usize::from(before.is_some_and(|before| before.once));
         self.enqueue(topic);
         true
     }
@@ -64,11 +67,17 @@ impl Retained {
         })
     }
 
+    pub(super) fn published(&self, topic: &str) -> Option<&[u8]> {
+        self.entries.get(topic).filter(|entry| entry.acknowledged).map(|entry| entry.payload.as_slice())
+    }
+
     pub(super) fn acknowledged(&mut self, topic: &str, version: u64) {
         let Some(entry) = self.current(topic, version) else { return };
         entry.acknowledged = true;
-        if entry.payload.is_empty() && entry.due_at.is_none() {
+        let once = entry.once;
+        if (once || entry.payload.is_empty()) && entry.due_at.is_none() {
             self.entries.remove(topic);
+            self.once -= usize::from(once);
         }
     }
 
@@ -84,6 +93,22 @@ impl Retained {
 
     pub(super) fn reset(&mut self) {
         self.enqueue_all(|_| true);
+    }
+
+    /// Whether a value that is sent once waits for the broker; one that was refused does not count.
+    pub(super) fn announcing(&self) -> bool {
+        self.once > 0 && self.entries.values().any(|entry| entry.once && !entry.refused)
+    }
+
+    /// Whether the broker has the newest value, or there is none.
+    pub(super) fn settled(&self, topic: &str) -> bool {
+        self.entries.get(topic).is_none_or(|entry| entry.acknowledged)
+    }
+
+    /// Makes all that is kept due again; tells how many values that is.
+    pub(super) fn republish(&mut self) -> usize {
+        self.enqueue_all(|entry| !entry.once);
+        self.entries.values().filter(|entry| !entry.once && !entry.payload.is_empty()).count()
     }
 
     pub(super) fn len(&self) -> usize {

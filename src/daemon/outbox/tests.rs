@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use super::*;
 
 /// Steps as words: `r:topic=value` sets, `e:7` adds an event, `q0:x`/`q1:x` transient, `n` takes the next and
-/// remembers its ticket, `a0` acknowledges the first ticket taken, `f0` refuses it, `c` connects, `retry`.
+/// remembers its ticket, `a0` acknowledges the first ticket taken, `f0` refuses it, `g0` gives it up, `c` connects,
+/// `retry`.
 fn check(steps: &str, taken: &str, through: u64) -> Outbox {
     let mut outbox = Outbox::new(0, 0);
     let mut tickets = Vec::new();
@@ -35,6 +36,7 @@ fn check(steps: &str, taken: &str, through: u64) -> Outbox {
                 None => seen.push("-".into()),
             },
             (ack, _) if ack.starts_with('a') => outbox.acknowledged(&tickets[index(&ack[1..])]),
+            (drop, _) if drop.starts_with('g') => outbox.give_up(&tickets[index(&drop[1..])]),
             (refuse, _) => outbox.refused(&tickets[index(&refuse[1..])]),
         }
     }
@@ -58,6 +60,9 @@ fn steps() {
     check("q0:t q1:a n n n c n n", "a t - a -", 0);
     check("q1:a q1:b n n c n n", "a b a b", 0);
     check("q1:a n f0 c n", "a -", 0);
+    check("q1:a n g0 c n", "a -", 0);
+    check("e:3 e:5 n n g0 a1", "3 5", 5);
+    check("r:a=1 n g0 retry n c n", "a=1 - a=1", 0);
     check("q0:t r:s=1 e:1 n n n", "1 s=1 t", 0);
 }
 

@@ -2,14 +2,14 @@
 //!
 //! Needs a small file system of its own, so it is skipped where none can be mounted (without root).
 
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use super::disks::time_ms;
 use super::edges::send;
 use super::load::{check_executions, check_journal, now_ms, settled, signal, topic};
 use super::{ready, verify};
 use crate::support::bus::Bus;
+use crate::support::disk::Tmpfs;
 use crate::support::mosquitto::{Mosquitto, Setup};
 use crate::support::program::{Program, Site};
 
@@ -19,43 +19,11 @@ const FLAT: &str = r#""symbol":"BTC-USDT","action":"flat""#;
 /// Between two looks at the daemon's log.
 const PACE: Duration = Duration::from_millis(20);
 
-/// A mounted tmpfs.
-struct Disk(PathBuf);
-
-impl Disk {
-    fn mount(path: PathBuf) -> Option<Disk> {
-        std::fs::create_dir(&path).expect("the folder");
-        let mut command = Command::new("mount");
-        command.args(["-t", "tmpfs", "-o", "size=1m", "tradebus-test"]).arg(&path);
-        let mounted = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
-        mounted.is_ok_and(|status| status.success()).then_some(Disk(path))
-    }
-
-    fn ballast(&self) -> PathBuf {
-        self.0.join("ballast")
-    }
-
-    fn fill(&self) {
-        let mut ballast = std::fs::File::create(self.ballast()).expect("the ballast");
-        while std::io::Write::write_all(&mut ballast, &[0; 512]).is_ok() {}
-    }
-
-    fn free(&self) {
-        std::fs::remove_file(self.ballast()).expect("the ballast");
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
-}
-
 #[tokio::test]
 async fn a_full_disk_stops_entries_only() {
     let broker = Mosquitto::start(Setup::default());
     let site = Site::new(broker.port);
-    let Some(disk) = Disk::mount(site.store()) else {
+    let Some(disk) = Tmpfs::mount(site.store()) else {
         println!("skipped: no tmpfs can be mounted here (needs root)");
         return;
     };
@@ -90,9 +58,14 @@ async fn a_full_disk_stops_entries_only() {
     assert!(bus.heard.results_of("alpha", "exit").is_empty(), "told before it is on disk");
     bus.until("10 refusals", |heard| !heard.results_of("alpha", "refused-9").is_empty()).await;
 
+    let freed = now_ms();
     disk.free();
     bus.until("the exit", |heard| !heard.results_of("alpha", "exit").is_empty()).await;
-    assert_eq!(bus.heard.results_of("alpha", "exit")[0]["status"], "filled");
+    let exit = &bus.heard.results_of("alpha", "exit")[0];
+    assert_eq!(exit["status"], "filled");
+    let fill =
+        bus.heard.said("fill").find(|(_, fill)| fill["order_id"] == exit["orders"][0]).expect("its fill").1;
+    assert!(time_ms(fill) < freed, "the exit waited for the disk: {fill}");
     for number in 1..=sent {
         let id = format!("waits-{number}");
         bus.until(&id, |heard| !heard.results_of("alpha", &id).is_empty()).await;
@@ -111,7 +84,7 @@ async fn a_full_disk_stops_entries_only() {
 }
 
 /// SIGTERM while the disk is full ends within 5 s, and what was not acknowledged is executed once after the restart.
-async fn stop_while_full(disk: &Disk, bus: &mut Bus, program: &mut Program, site: &Site) {
+async fn stop_while_full(disk: &Tmpfs, bus: &mut Bus, program: &mut Program, site: &Site) {
     disk.fill();
     let mut number = 0;
     let failures = program.log().matches("the store fails").count();

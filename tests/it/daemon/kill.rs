@@ -34,6 +34,15 @@ async fn kill_9_at_random_moments_loses_nothing_and_repeats_nothing() {
     }
     let bus = &mut scene.bus;
     bus.until("every result", |heard| load.unanswered(heard).is_empty()).await;
+    let (replayed, told) = conclude(scene, &load).await;
+    assert!(replayed > 0, "nothing was replayed");
+    println!("kill: {kills} kills, {again} sent again, {told}");
+}
+
+/// Publishes everything once more and stops: nothing that was said is lost, nothing was done twice. Returns how many
+/// events were replayed, and all figures.
+pub(super) async fn conclude(mut scene: Scene, load: &Load) -> (usize, String) {
+    let bus = &mut scene.bus;
     let before: BTreeMap<_, _> =
         bus.heard.results.iter().map(|(key, results)| (key.clone(), results.len())).collect();
     let stored = load.stored();
@@ -56,20 +65,21 @@ async fn kill_9_at_random_moments_loses_nothing_and_repeats_nothing() {
     }
     check_executions(&bus.heard);
     let replayed = bus.heard.events.values().filter(|said| said.replayed > 0).count();
-    assert!(replayed > 0, "nothing was replayed");
     assert!(bus.heard.events.values().all(|said| said.new <= 1), "an event came twice as new");
     let expected = books(&bus.heard);
     assert!(expected.values().all(|books| books.fees > 0.into()));
-    ready(bus, kills + 1).await;
+    let online = bus.heard.online;
+    ready(bus, online).await;
 
     let ended = scene.program.terminate();
     assert_eq!(ended.code, Some(0), "{}", ended.log);
     check_journal(&scene.site, &scene.bus.heard);
     let records = verify(&scene.site);
-    println!(
-        "kill: {kills} kills, {} signals, {again} sent again, {} fills, {replayed} events replayed, {records} records \
-         verified, nothing lost, nothing twice",
-        load.sent.len(),
-        scene.bus.heard.said("fill").count(),
+    let fills = scene.bus.heard.said("fill").count();
+    let signals = load.sent.len();
+    let told = format!(
+        "{signals} signals, {fills} fills, {replayed} events replayed, {records} records verified, nothing lost, \
+         nothing twice"
     );
+    (replayed, told)
 }

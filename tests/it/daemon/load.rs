@@ -1,6 +1,7 @@
 //! A load of signals, good and bad, and everything that must hold after it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use rust_decimal::Decimal;
 use serde_json::Value;
@@ -16,6 +17,8 @@ use crate::support::random::Random;
 
 /// Signals without a result that may be on their way.
 const WINDOW: usize = 40;
+/// Between two looks at what has come.
+const PACE: Duration = Duration::from_millis(1);
 
 /// A signal that was published.
 #[derive(Debug, Clone)]
@@ -61,14 +64,30 @@ impl Load {
     /// Publishes `count` signals, never more than a window ahead of their results.
     pub async fn publish(&mut self, bus: &mut Bus, count: usize) {
         for _ in 0..count {
-            let sent = self.next(&bus.heard);
-            self.publish_one(bus, &sent).await;
-            self.ids.extend(sent.key());
-            self.earlier.extend(sent.stored.then_some(self.sent.len()));
-            self.sent.push(sent);
+            self.publish_next(bus).await;
             let ids = self.ids.len();
             bus.until("results of the load", |heard| heard.results.len() + WINDOW >= ids).await;
         }
+    }
+
+    /// Publishes until `ended`, never more than a window ahead of the results, which may stop.
+    pub async fn publish_until(&mut self, bus: &mut Bus, ended: impl Fn() -> bool) {
+        while !ended() {
+            bus.drain();
+            if bus.heard.results.len() + WINDOW < self.ids.len() {
+                tokio::time::sleep(PACE).await;
+                continue;
+            }
+            self.publish_next(bus).await;
+        }
+    }
+
+    async fn publish_next(&mut self, bus: &Bus) {
+        let sent = self.next(&bus.heard);
+        self.publish_one(bus, &sent).await;
+        self.ids.extend(sent.key());
+        self.earlier.extend(sent.stored.then_some(self.sent.len()));
+        self.sent.push(sent);
     }
 
     /// What has no result yet.

@@ -1,18 +1,27 @@
 //! The daemon as its users meet it: the built program, a real mosquitto, real trades, and what breaks in between.
 
+mod alerts;
 mod blofin;
 #[cfg(feature = "embedded-broker")]
 mod demo;
+mod disks;
 mod edges;
 mod fulldisk;
+mod homeassistant;
 mod kill;
+mod kill_at;
 mod load;
 mod parity;
+mod requests;
 mod restarts;
 mod shutdown;
 mod signals;
 mod store_faults;
 mod stores;
+mod supervision;
+mod ticks;
+
+use std::path::Path;
 
 use crate::support::bus::Bus;
 use crate::support::mosquitto::{Mosquitto, Setup};
@@ -34,9 +43,15 @@ struct Scene {
 
 impl Scene {
     async fn start(setup: Setup, more: &str) -> Scene {
+        Scene::start_with(setup, more, |_| {}).await
+    }
+
+    /// The same after `change` met the site.
+    async fn start_with(setup: Setup, more: &str, change: impl FnOnce(&Site)) -> Scene {
         let broker = Mosquitto::start(setup);
         let mut bus = Bus::connect(broker.port, "ear").await;
         let site = Site::with(broker.port, 5, more);
+        change(&site);
         let program = site.run();
         ready(&mut bus, 1).await;
         Scene { bus, program, site, broker }
@@ -52,6 +67,22 @@ async fn ready(bus: &mut Bus, online: usize) {
         heard.prices >= prices + 2 && SYMBOLS.into_iter().all(fresh)
     })
     .await;
+}
+
+/// Every file below a folder with its bytes.
+fn contents(folder: &Path) -> Vec<(String, Vec<u8>)> {
+    let mut contents = Vec::new();
+    for entry in std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry")) {
+        let path = entry.path();
+        match path.is_dir() {
+            true => contents.extend(self::contents(&path)),
+            // Names its process.
+            false if path.ends_with("lock") => {}
+            false => contents.push((path.display().to_string(), std::fs::read(&path).expect("a file"))),
+        }
+    }
+    contents.sort();
+    contents
 }
 
 /// `tradebus verify`: the number of records.

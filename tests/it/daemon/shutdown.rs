@@ -92,7 +92,7 @@ async fn sigterm_ends_within_5_s_without_a_broker_too() {
     assert!(ended.code == Some(0) && ended.after < STOP_WITHIN, "{ended:?}");
     broker.stop();
     let mut program = site.run();
-    program.says("connection lost", 1).await;
+    program.says("mqtt not connected", 1).await;
     let ended = tokio::task::spawn_blocking(move || program.terminate()).await.expect("the wait");
     assert!(ended.code == Some(0) && ended.after < STOP_WITHIN, "{ended:?}");
     verify(&site);

@@ -2,9 +2,16 @@
 
 use std::path::Path;
 
+use tradebus::store::Journal;
+use tradebus::store::query_store;
+use tradebus::store::record::RECORD_VERSION;
+use tradebus::store::row::{ROW_VERSION, Table};
+use tradebus::store::storage::{AnyStorage, Batch, EngineKind, Storage};
+
 use super::edges::send;
 use super::load::Load;
-use super::{Scene, verify};
+use super::{Scene, contents, ready, verify};
+use crate::support::bus::Heard;
 use crate::support::mosquitto::Setup;
 use crate::support::program::{Ended, Site};
 
@@ -33,23 +40,13 @@ async fn stopped() -> Site {
     scene.site
 }
 
-fn contents(folder: &Path) -> Vec<(String, Vec<u8>)> {
-    let mut contents = Vec::new();
-    for entry in std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry")) {
-        let path = entry.path();
-        match path.is_dir() {
-            true => contents.extend(self::contents(&path)),
-            // Names its process.
-            false if path.ends_with("lock") => {}
-            false => contents.push((path.display().to_string(), std::fs::read(&path).expect("a file"))),
-        }
-    }
-    contents.sort();
-    contents
-}
-
 /// Starts on a store where one file was changed.
 fn refused(site: &Site, file: &Path, change: impl FnOnce(&mut Vec<u8>)) -> Ended {
+    refused_naming(site, file, file, change)
+}
+
+/// The same where the refusal names something else.
+fn refused_naming(site: &Site, file: &Path, named: &Path, change: impl FnOnce(&mut Vec<u8>)) -> Ended {
     let sound = std::fs::read(file).expect("the file");
     let mut bytes = sound.clone();
     change(&mut bytes);
@@ -58,7 +55,7 @@ fn refused(site: &Site, file: &Path, change: impl FnOnce(&mut Vec<u8>)) -> Ended
     let ended = site.run().wait();
     assert!(before == contents(&site.store()), "the store was changed: {}", ended.log);
     assert_eq!(ended.code, Some(65), "{}", ended.log);
-    assert!(ended.log.contains(&file.display().to_string()), "no name of the file: {}", ended.log);
+    assert!(ended.log.contains(&named.display().to_string()), "not named: {}", ended.log);
     let store = site.store().display().to_string();
     let verified =
         crate::support::program::Program::start(&["verify", "--store", &store], &site.path("verify")).wait();
@@ -79,9 +76,83 @@ async fn a_damaged_or_newer_store_is_refused_and_not_touched() {
     // The format's place in the header is the same in every version.
     let ended = refused(&site, &journal, |bytes| bytes[8] += 1);
     assert!(ended.log.contains("format 2"), "{}", ended.log);
+    // There never was a format 0, so it is damage.
+    let ended = refused(&site, &journal, |bytes| {
+        bytes[8] = 0;
+        let crc = crc32fast::hash(&[&bytes[..12], &bytes[16..32]].concat());
+        bytes[12..16].copy_from_slice(&crc.to_le_bytes());
+    });
+    assert!(ended.log.contains("no such format version"), "{}", ended.log);
+    // A frame of a newer tradebus in a file of this format.
+    let ended = refused_naming(&site, &journal, &site.store(), |bytes| {
+        let (mut writer, opened) = Journal::open(&site.store(), u64::MAX).expect("the journal");
+        writer.append(opened.last_sequence + 1, 1, RECORD_VERSION + 1, b"newer").expect("a frame");
+        *bytes = std::fs::read(&journal).expect("the journal");
+    });
+    let sequence = ended.log.contains("journal, frame at sequence");
+    assert!(sequence && ended.log.contains("records have version 2"), "{}", ended.log);
     // The end is lost that the checkpoint knows.
     refused_end(&site, &journal);
     verify(&site);
+}
+
+#[tokio::test]
+async fn a_newer_checkpoint_is_refused_and_one_that_cannot_be_read_is_passed_over() {
+    let mut scene = Scene::start(Setup::default(), "").await;
+    assert_eq!(send(&mut scene.bus, "one", LONG).await["status"], "filled");
+    assert_eq!(scene.program.terminate().code, Some(0));
+    let site = &scene.site;
+    let checkpoint = site.path("store/checkpoint.tbc");
+    let ended = refused(site, &checkpoint, |bytes| bytes[8] += 1);
+    assert!(ended.log.contains("checkpoint format 2"), "{}", ended.log);
+    let ended = refused(site, &checkpoint, |bytes| {
+        // The version of the state, the first byte behind the header.
+        bytes[32] += 1;
+        let crc = crc32fast::hash(&bytes[16..]);
+        bytes[12..16].copy_from_slice(&crc.to_le_bytes());
+    });
+    assert!(ended.log.contains("records have version 2"), "{}", ended.log);
+
+    // There never was a format 0, so it is damage, which a checkpoint may have: the journal has everything.
+    let mut bytes = std::fs::read(&checkpoint).expect("the checkpoint");
+    bytes[8] = 0;
+    std::fs::write(&checkpoint, bytes).expect("the checkpoint");
+    scene.program = site.run();
+    ready(&mut scene.bus, 2).await;
+    assert!(scene.program.log().contains("no such format version"), "{}", scene.program.log());
+    // Remembered: another signal under its id.
+    assert_eq!(send(&mut scene.bus, "one", LONG).await["reason"], "duplicate");
+    assert_eq!(scene.program.terminate().code, Some(0));
+    verify(&scene.site);
+}
+
+#[tokio::test]
+async fn a_query_store_of_another_version_is_made_anew_from_the_journal() {
+    let mut scene = Scene::start(Setup::default(), "").await;
+    assert_eq!(send(&mut scene.bus, "one", LONG).await["status"], "filled");
+    for (round, version) in [ROW_VERSION - 1, ROW_VERSION + 1].into_iter().enumerate() {
+        assert_eq!(scene.program.terminate().code, Some(0));
+        let kind = EngineKind::Sled;
+        let storage = AnyStorage::open(kind, &query_store::dir(&scene.site.store(), kind)).expect("sled");
+        let key = vec![Table::Meta as u8];
+        let mut value = storage.get(&key).expect("sled").expect("what it says of itself");
+        value[0] = version;
+        let mut batch = Batch::default();
+        batch.put(key, value);
+        storage.commit(batch).expect("sled");
+        storage.close().expect("sled");
+        let ready_before = scene.program.log().matches("the query store is ready").count();
+        scene.program = scene.site.run();
+        let rebuilt = |heard: &Heard| {
+            heard.alerts.iter().filter(|alert| alert["code"] == "query_store_rebuilt").count() > round
+        };
+        scene.bus.until("an alert", rebuilt).await;
+        scene.program.says("the query store is ready", ready_before + 1).await;
+        // Remembered: another signal under its id.
+        assert_eq!(send(&mut scene.bus, "one", LONG).await["reason"], "duplicate");
+    }
+    assert_eq!(scene.program.terminate().code, Some(0));
+    verify(&scene.site);
 }
 
 /// A journal that ends before its checkpoint.
