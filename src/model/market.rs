@@ -53,6 +53,8 @@ pub enum PriceUpdate {
         /// Mark price.
         price: Price,
     },
+    /// The venue confirmed that its last price still stands: a heartbeat or an unchanged poll.
+    Confirmed,
     /// The steps of the pair, as far as the venue tells them: before its first price, and when they change.
     Instrument {
         /// The smallest step of a price, in quote currency.
@@ -64,8 +66,6 @@ pub enum PriceUpdate {
         /// Base units in a contract.
         contract_value: Quantity,
     },
-    /// The venue confirmed that its last price still stands: a heartbeat or an unchanged poll.
-    Confirmed,
 }
 
 /// A feed and a symbol: together they name an instrument.

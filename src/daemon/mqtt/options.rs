@@ -90,8 +90,13 @@ pub(super) fn filters(config: &MqttConfig, wanted: &[String]) -> Vec<SubscribeFi
             return SubscribeFilterInput::new(filter.as_str(), QoS::AtMostOnce)
                 .retain_forward_rule(RetainForwardRule::Never);
         }
-        let qos = if *filter == info { QoS::AtMostOnce } else { QoS::AtLeastOnce };
-        SubscribeFilterInput::new(filter.as_str(), qos)
+        if *filter == info {
+            // Only the copy that was there before us is marked as retained.
+            return SubscribeFilterInput::new(filter.as_str(), QoS::AtMostOnce)
+                .no_local(true)
+                .retain_forward_rule(RetainForwardRule::OnEverySubscribe);
+        }
+        SubscribeFilterInput::new(filter.as_str(), QoS::AtLeastOnce)
             .no_local(true)
             .preserve_retain(true)
             .retain_forward_rule(RetainForwardRule::OnEverySubscribe)

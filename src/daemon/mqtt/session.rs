@@ -43,6 +43,8 @@ pub(super) struct Ended {
     pub(super) was_connected: bool,
     /// `None`: the daemon asked for the end.
     pub(super) fault: Option<Fault>,
+    /// Whether our own message came back.
+    pub(super) tested: bool,
     /// Whether another daemon had used our client id before we came.
     pub(super) twin: bool,
 }
@@ -132,11 +134,12 @@ pub(super) async fn run(context: &Context, reconnects: u64) -> Ended {
         stopping: None,
     };
     let fault = session.drive(reconnects).await;
+    let tested = context.status.borrow().round_trip.is_some();
     context.status.send_modify(|status| {
         status.connected = false;
         status.round_trip = None;
     });
-    Ended { was_connected: session.connected, fault, twin: session.twin }
+    Ended { was_connected: session.connected, fault, tested, twin: session.twin }
 }
 
 impl<'a> Session<'a> {
@@ -283,12 +286,16 @@ impl<'a> Session<'a> {
         if self.stopping.is_some() {
             return;
         }
-        if publish.topic == self.context.config.topics.at(PROBE) {
-            return self.probed(publish);
-        }
-        if publish.topic == self.context.config.topics.at(INFO) {
-            self.twin |= self.is_of_twin(&publish.payload);
-            return;
+        let topics = &self.context.config.topics;
+        let (is_probe, is_info) = (publish.topic == topics.at(PROBE), publish.topic == topics.at(INFO));
+        if is_probe || is_info {
+            // They are for nobody else, whatever QoS the broker gives them.
+            let token = self.context.acks.issue(self.client.prepare_ack(publish));
+            self.context.acks.done(token);
+            self.twin |= is_info && publish.retain && self.is_of_twin(&publish.payload);
+            return if is_probe {
+                self.probed(publish)
+            };
         }
         let properties = publish.properties.as_ref();
         self.held.push_back(Inbound {
@@ -303,10 +310,8 @@ impl<'a> Session<'a> {
         });
     }
 
-    /// A message on the topic of the self-test. It is for nobody else.
+    /// A message on the topic of the self-test.
     fn probed(&mut self, publish: &Publish) {
-        let token = self.context.acks.issue(self.client.prepare_ack(publish));
-        self.context.acks.done(token);
         match self.probe.came(&publish.payload, Instant::now()) {
             Came::Nothing => {}
             Came::Back(round_trip) => {
@@ -317,7 +322,8 @@ impl<'a> Session<'a> {
             }
             Came::Foreign => {
                 let text = format!(
-                    "another daemon uses the base topic, or a client publishes to {}: two daemons below one base topic                      both trade every signal; give each its own mqtt.base_topic",
+                    "another daemon uses the base topic, or a client publishes to {}: two daemons below one \
+                     base topic both trade every signal; give each its own mqtt.base_topic",
                     self.context.config.topics.at(PROBE)
                 );
                 self.complain(AlertLevel::Error, "mqtt_second_daemon", "", &text);
@@ -325,8 +331,8 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Whether a retained info is of another daemon with our client id: ours was there, and it is not any more. A broker
-    /// does not always say why it ends a connection, but who takes ours over leaves this.
+    /// Whether a retained info is of another daemon with our client id: ours was there, and it is not any more. A
+    /// broker does not always say why it ends a connection, but who takes ours over leaves this.
     fn is_of_twin(&self, info: &[u8]) -> bool {
         let config = &self.context.config;
         let topic = config.topics.at(INFO);

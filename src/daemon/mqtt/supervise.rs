@@ -1,8 +1,9 @@
 //! Reconnects for ever, one session at a time, and never in a busy loop.
 //!
 //! The pause doubles from 1 to 60 s with each failure and begins anew after a good connection: one that lasted longer
-//! than the pause before it, or 10 s. After another client took our id, 3 minutes: each side's pause is the other side's
-//! connection. The third time within an hour it is a fight, and the pause is 5 minutes.
+//! than the pause before it, or 10 s. A shorter one that was of use (the self-test passed, and it lasted a second) takes
+//! the pause two steps back, so that it does not grow from one short connection to the next. After another client took our id, 3 minutes: each side's pause is the other
+//! side's connection. The third time within an hour it is a fight, and the pause is 5 minutes.
 //!
 //! That the id was taken is the broker's word (reason 0x8E), or seen: the broker closed the connection, and found there
 //! was the info of another daemon with our id (`session.rs`).
@@ -19,6 +20,7 @@ use crate::engine::effect::AlertLevel;
 
 const DELAY_MAX_S: u64 = 60;
 const GOOD_AFTER: Duration = Duration::from_secs(10);
+const OF_USE_AFTER: Duration = Duration::from_secs(1);
 const GOOD_AFTER_FIGHT: Duration = Duration::from_secs(180);
 const FIGHT_DELAY_S: u64 = 300;
 /// So often within an hour is a fight.
@@ -42,7 +44,7 @@ async fn keep_connected(context: &Context) {
         connections += u64::from(ended.was_connected);
         let now = Instant::now();
         let taken = *fault == Fault::TakenOver || (ended.twin && *fault == Fault::Closed);
-        let (pause, fight) = pauses.after(ended.was_connected, taken, now - started, now);
+        let (pause, fight) = pauses.after(&ended, taken, now - started, now);
         let pause = jittered(pause, round);
         tell(context, &ended, fault, fight, pause);
         tokio::select! {
@@ -84,17 +86,13 @@ struct Pauses {
 impl Pauses {
     /// The pause after a connection that lasted so long and ended because our id was `taken`, or not; and whether
     /// somebody fights for it.
-    fn after(
-        &mut self,
-        was_connected: bool,
-        taken: bool,
-        lasted: Duration,
-        now: Instant,
-    ) -> (Duration, bool) {
+    fn after(&mut self, ended: &Ended, taken: bool, lasted: Duration, now: Instant) -> (Duration, bool) {
         let fight = taken && self.takeovers.push(now, TAKEOVERS_WITHIN);
         let enough = if taken { GOOD_AFTER_FIGHT } else { self.waited.min(GOOD_AFTER) };
-        if was_connected && lasted > enough {
+        if ended.was_connected && lasted > enough {
             self.attempt = 0;
+        } else if ended.tested && !taken && lasted >= OF_USE_AFTER {
+            self.attempt = self.attempt.saturating_sub(2);
         }
         let doubled = 1_u64.checked_shl(self.attempt).map_or(DELAY_MAX_S, |seconds| seconds.min(DELAY_MAX_S));
         self.attempt = self.attempt.saturating_add(1);
@@ -129,15 +127,17 @@ fn jittered(pause: Duration, round: u64) -> Duration {
 mod tests {
     use super::*;
 
-    /// Each step: what happened (`o` lost, `t` taken over, `x` not reached or refused), after so many seconds of
-    /// connection. Gives the pauses, those of a fight with `!`.
+    /// Each step: what happened (`o` lost, `p` lost after the self-test passed, `t` taken over, `x` not reached or
+    /// refused), after so many seconds of connection. Gives the pauses, those of a fight with `!`.
     fn check(steps: &str, expected: &str) {
         let (mut pauses, mut now, mut seen) = (Pauses::default(), Instant::now(), Vec::new());
         for step in steps.split(' ') {
             let lasted = Duration::from_millis((step[1..].parse::<f64>().expect("seconds") * 1_000.0) as u64);
             now += lasted;
-            let (connected, taken) = (!step.starts_with('x'), step.starts_with('t'));
-            let (pause, fight) = pauses.after(connected, taken, lasted, now);
+            let taken = step.starts_with('t');
+            let tested = taken || step.starts_with('p');
+            let ended = Ended { was_connected: !step.starts_with('x'), fault: None, tested, twin: false };
+            let (pause, fight) = pauses.after(&ended, taken, lasted, now);
             now += pause;
             seen.push(format!("{}{}", pause.as_secs(), if fight { "!" } else { "" }));
         }
@@ -152,7 +152,11 @@ mod tests {
         check("x0 x0 x0 x0 x0 x0 x0 o11 o11", "1 2 4 8 16 32 60 1 1");
         // Short connections that are longer than the pause before them do not make it grow.
         check("o2 o2 o2 o2 o2 o2", "1 1 1 1 1 1");
+        // After a refusal neither, if they are of use.
+        check("p2 x0 p1.5 x0 p1.5 x0 p1.5", "1 2 1 2 1 2 1");
+        check("x0 x0 x0 x0 x0 p2 p2 p2 p2", "1 2 4 8 16 8 4 2 1");
         // Shorter ones do: no busy loop.
+        check("p0.9 p0.9 p0.9 p0.9 p0.9 p0.9 p0.9 p0.9", "1 2 4 8 16 32 60 60");
         check("o0.1 o0.1 o0.1 o0.1 o0.1 o0.1 o0.1 o0.1", "1 2 4 8 16 32 60 60");
     }
 

@@ -218,7 +218,7 @@ async fn what_could_not_be_taken_back_is_taken_back_later() {
     plan(&site, broker.port, &LESS);
     let mut program = site.run();
     program.says("announcing to Home Assistant", 2).await;
-    program.says("mqtt connection lost", 1).await;
+    program.says("mqtt not connected", 1).await;
     end(program);
     broker.restart();
     assert!(topics(&retained(broker.port, "before").await).contains(DEVICES[2]));

@@ -1,5 +1,5 @@
-//! Brokers that end and come back, with and without a memory, links that freeze, and a broker that refuses our password:
-//! no fill and no result is lost, all state is there afterwards, and memory does not grow.
+//! Brokers that end and come back, with and without a memory, links that freeze, and a broker that refuses our
+//! password: no fill and no result is lost, all state is there afterwards, and memory does not grow.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
