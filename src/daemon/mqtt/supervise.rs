@@ -1,9 +1,10 @@
 //! Reconnects for ever, one session at a time, and never in a busy loop.
 //!
 //! The pause doubles from 1 to 60 s with each failure and begins anew after a good connection: one that lasted longer
-//! than the pause before it, or 10 s. A shorter one that was of use (the self-test passed, and it lasted a second) takes
-//! the pause two steps back, so that it does not grow from one short connection to the next. After another client took our id, 3 minutes: each side's pause is the other
-//! side's connection. The third time within an hour it is a fight, and the pause is 5 minutes.
+//! than the pause before it, or 10 s. A shorter one that was of use (the self-test passed, and it lasted a second)
+//! takes the pause two steps back, so that it does not grow from one short connection to the next. After another client
+//! took our id, 3 minutes: each side's pause is the other side's connection. The third time within an hour it is a
+//! fight, and the pause is 5 minutes.
 //!
 //! That the id was taken is the broker's word (reason 0x8E), or seen: the broker closed the connection, and found there
 //! was the info of another daemon with our id (`session.rs`).
