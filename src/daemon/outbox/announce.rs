@@ -30,11 +30,6 @@ impl Outbox {
 }
 
 impl OutboxHandle {
-    /// [`Outbox::announce`].
-    pub fn announce(&self, topic: &str, payload: Vec<u8>) {
-        self.add(|outbox| outbox.announce(topic, payload));
-    }
-
     /// Waits until the broker has taken or refused every announcement. One task waits at a time.
     pub async fn announced(&self) {
         while self.with(|outbox| outbox.announcing()) {
