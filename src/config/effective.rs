@@ -48,6 +48,10 @@ impl Config {
             out.number("size_min", figures.size_min);
             out.number("contract_value", figures.contract_value);
         }
+        out.table("venue.blofin");
+        out.text("environment", if self.blofin.is_demo { "demo" } else { "production" });
+        out.text("rest_url", self.blofin.rest_url_given.as_deref().unwrap_or_default());
+        out.text("ws_public_url", self.blofin.ws_public_url_given.as_deref().unwrap_or_default());
         for account in &self.accounts {
             out.table(&join("account", &account.name));
             out.text("venue", &account.venue);
@@ -138,8 +142,11 @@ impl Toml {
 
     fn feed(&mut self, feed: &FeedConfig) {
         self.table(&format!("feed.{}", feed.id));
-        let source =
-            if matches!(feed.source, FeedSource::Recording { .. }) { "recording" } else { "synthetic" };
+        let source = match feed.source {
+            FeedSource::Recording { .. } => "recording",
+            FeedSource::Synthetic { .. } => "synthetic",
+            FeedSource::Blofin { .. } => "blofin",
+        };
         self.text("source", source);
         self.texts("symbols", &feed.symbols);
         self.bare("price_stale_after_ms", feed.price_stale_after_ms);
@@ -153,6 +160,10 @@ impl Toml {
                     self.text("path", file.path.to_string_lossy());
                     self.text("symbol", file.symbol.as_str());
                 }
+            }
+            FeedSource::Blofin { poll_only, interval_ms } => {
+                self.text("mode", if *poll_only { "poll" } else { "stream" });
+                self.bare("interval_ms", interval_ms);
             }
             FeedSource::Synthetic { seed, interval_ms, volatility_pct, spread_bps, start_prices } => {
                 self.bare("seed", seed);

@@ -9,9 +9,14 @@ use super::reader::Table;
 use super::schema::{FEED_SOURCES, START_PRICE_DEFAULT, nearest};
 use crate::model::amount::{Price, Ratio};
 use crate::model::ids::{FeedId, Symbol};
+use crate::venue::blofin::instrument::inst_id;
 
 /// The most feeds.
 const FEEDS_MAX: usize = 32;
+/// The shortest time between two polls of BloFin: 120 a minute for one feed, where 400 are allowed.
+const BLOFIN_INTERVAL_MS_MIN: i64 = 500;
+/// The shortest staleness of BloFin's prices: its stream has an update at most every 100 ms, a poll takes its time.
+const BLOFIN_STALE_MS_MIN: i64 = 1_000;
 /// The most symbols of a feed.
 const SYMBOLS_MAX: usize = 200;
 
@@ -29,9 +34,15 @@ pub struct FeedConfig {
 }
 
 impl FeedConfig {
+    /// Whether a venue is asked, which tells the figures of its pairs.
+    pub fn is_venue(&self) -> bool {
+        matches!(self.source, FeedSource::Blofin { .. })
+    }
+
     /// What TradingView calls the exchange whose prices these are; `None` when they are of none in particular.
     pub fn exchange(&self) -> Option<&'static str> {
         match &self.source {
+            FeedSource::Blofin { .. } => Some("BLOFIN"),
             FeedSource::Recording { .. } | FeedSource::Synthetic { .. } => None,
         }
     }
@@ -40,7 +51,7 @@ impl FeedConfig {
     pub fn clock(&self) -> FeedClock {
         match &self.source {
             FeedSource::Recording { clock, .. } => *clock,
-            FeedSource::Synthetic { .. } => FeedClock::Wall,
+            FeedSource::Synthetic { .. } | FeedSource::Blofin { .. } => FeedClock::Wall,
         }
     }
 }
@@ -59,6 +70,13 @@ pub enum FeedSource {
         clock: FeedClock,
         /// Whether it starts again at its end. Only with the wall clock.
         repeat: bool,
+    },
+    /// BloFin's perpetuals.
+    Blofin {
+        /// Whether only REST is asked and no stream is opened.
+        poll_only: bool,
+        /// Between two polls, in milliseconds: 500 to 3,600,000.
+        interval_ms: i64,
     },
     /// A random walk, the same for the same seed.
     Synthetic {
@@ -142,6 +160,12 @@ fn read_feed(id: FeedId, table: &Table) -> FeedConfig {
             );
             read_recording(table, &symbols)
         }
+        "blofin" => {
+            const OTHERS: [&str; 8] =
+                ["files", "speed", "clock", "repeat", "seed", "volatility_pct", "spread_bps", "start_prices"];
+            refuse(table, "blofin", &OTHERS);
+            read_blofin(table, &symbols)
+        }
         "synthetic" => {
             refuse(table, "synthetic", &["mode", "files", "speed", "clock", "repeat"]);
             read_synthetic(table, &symbols)
@@ -159,7 +183,7 @@ fn read_feed(id: FeedId, table: &Table) -> FeedConfig {
 
 /// The source, which may be left out when the feed is named after it. Notes one that there is not.
 fn read_source(id: FeedId, table: &Table) -> String {
-    const USE: &str = "use \"recording\" or \"synthetic\"";
+    const USE: &str = "use \"blofin\", \"recording\" or \"synthetic\"";
     let given = table.text_maybe("source");
     let source = given.clone().unwrap_or_else(|| id.to_string());
     let lower = source.to_lowercase();
@@ -168,7 +192,7 @@ fn read_source(id: FeedId, table: &Table) -> String {
     }
     let why = if let Some(why) = gone(&source) {
         format!("{why}; {USE}")
-    } else if matches!(lower.as_str(), "blofin" | "okx" | "binance") {
+    } else if matches!(lower.as_str(), "okx" | "binance") {
         format!("{source:?} {NOT_AVAILABLE}; {USE}")
     } else if given.is_some() {
         let near =
@@ -185,6 +209,35 @@ fn refuse(table: &Table, source: &str, names: &[&str]) {
     for name in names.iter().filter(|name| table.has(name)) {
         table.problem(name, format!("a {source:?} feed does not have this key"));
     }
+}
+
+fn read_blofin(table: &Table, symbols: &[Symbol]) -> FeedSource {
+    let interval_ms = table.integer("interval_ms");
+    if interval_ms < BLOFIN_INTERVAL_MS_MIN {
+        let range = format!("{BLOFIN_INTERVAL_MS_MIN} to 3600000");
+        table.problem("interval_ms", format!("{interval_ms} is out of range of a venue; it must be {range}"));
+    }
+    let stale_after_ms = table.integer("price_stale_after_ms");
+    if stale_after_ms < BLOFIN_STALE_MS_MIN {
+        let text =
+            format!("{stale_after_ms} is too short for a venue; it must be at least {BLOFIN_STALE_MS_MIN}");
+        table.problem("price_stale_after_ms", text);
+    }
+    for (index, symbol) in symbols.iter().enumerate() {
+        let path = format!("{}[{index}]", table.path_of("symbols"));
+        match inst_id(*symbol) {
+            None => {
+                table.reader.problem(&path, format!("\"{symbol}\" is a spot pair, which {NOT_AVAILABLE}"))
+            }
+            Some(name) if symbols[..index].iter().any(|other| inst_id(*other) == Some(name)) => {
+                table
+                    .reader
+                    .problem(&path, format!("\"{symbol}\" is in the list already, under another name"));
+            }
+            Some(_) => {}
+        }
+    }
+    FeedSource::Blofin { poll_only: table.word("mode") == "poll", interval_ms }
 }
 
 fn read_recording(table: &Table, symbols: &[Symbol]) -> FeedSource {

@@ -15,7 +15,7 @@ pub(super) fn gone(venue: &str) -> Option<String> {
     gone.then(|| format!("{venue:?} no longer exists: the exchange was shut down"))
 }
 
-/// Checks `[http]` and `[venue.NAME]`.
+/// Checks `[http]` and what `[venue.NAME]` has for live accounts.
 pub(super) fn check(root: &Table) {
     let http = root.table("http");
     let listen = http.text("listen");
@@ -25,16 +25,10 @@ pub(super) fn check(root: &Table) {
     if http.text_maybe("token_file").is_some() {
         http.problem("token_file", format!("HTTP {NOT_AVAILABLE}; leave the key out"));
     }
-    for (name, venue) in root.named("venue") {
-        check_venue(venue.reader, &venue.path, &name);
-        if venue.word("environment") != "production" {
-            venue.problem("environment", format!("\"demo\" {NOT_AVAILABLE}; leave the key out"));
-        }
-        for key in ["rest_url", "ws_public_url", "ws_private_url"] {
-            // An address may hold a password, so it is not shown.
-            if venue.text_maybe(key).is_some() {
-                venue.problem(key, format!("an address of a venue {NOT_AVAILABLE}; leave the key out"));
-            }
+    for (_, venue) in root.named("venue") {
+        // An address may hold a password, so it is not shown.
+        if venue.text_maybe("ws_private_url").is_some() {
+            venue.problem("ws_private_url", format!("live trading {NOT_AVAILABLE}; leave the key out"));
         }
     }
 }

@@ -36,6 +36,10 @@ pub(super) fn read_instruments(root: &Table, feeds: &[FeedConfig]) -> BTreeMap<S
         };
         if !feeds.iter().any(|feed| feed.symbols.contains(&symbol)) {
             table.reader.warning(&table.path, "no feed has this symbol, so the figures are not used");
+        } else if feeds.iter().all(|feed| feed.is_venue() || !feed.symbols.contains(&symbol)) {
+            table
+                .reader
+                .warning(&table.path, "the venue tells the figures of this symbol, so these are not used");
         }
         let lot_size = table.number("lot_size");
         let instrument = InstrumentConfig {

@@ -4,8 +4,8 @@
 //! Secrets are in `secrecy` types; no `Debug`, problem, warning or effective text shows one. The engine gets
 //! [`EngineSettings`](crate::engine::settings::EngineSettings), never a `Config`.
 //!
-//! Limits of this version: paper trading from recorded and synthetic markets. Keys of later versions are taken as long
-//! as they ask for nothing, and are problems otherwise. `docs/CONFIGURATION.md` has every key.
+//! Limits of this version: paper trading from BloFin's prices, recorded and synthetic markets. Keys of later versions
+//! are taken as long as they ask for nothing, and are problems otherwise. `docs/CONFIGURATION.md` has every key.
 
 mod demo;
 #[cfg(test)]
@@ -24,6 +24,7 @@ mod strategy;
 mod tls;
 mod tradingview;
 mod value;
+mod venue;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -37,6 +38,7 @@ pub use source::{ENVIRONMENT_PREFIX, FILE_DEFAULT, FileSource, Sources};
 pub use strategy::{AccountConfig, Route, StrategyConfig, TypeConfig};
 pub use tls::{Certificate, Tls};
 pub use tradingview::TradingViewConfig;
+pub use venue::VenueConfig;
 
 use crate::exchange::paper::PaperSettings;
 use crate::model::ids::{StrategyType, Symbol};
@@ -69,6 +71,8 @@ pub struct Config {
     pub paper: PaperSettings,
     /// Strategies, sorted by id.
     pub strategies: Vec<StrategyConfig>,
+    /// Where BloFin is.
+    pub blofin: VenueConfig,
 }
 
 /// The store.
@@ -186,6 +190,7 @@ fn read(root: &Table) -> Config {
         accounts,
         types,
         paper,
+        blofin: venue::read_venue(root),
     }
 }
 

@@ -93,7 +93,7 @@ pub(super) const HTTP_LISTEN_DEFAULT: &str = "127.0.0.1:8420";
 /// The types that a strategy can have.
 pub(super) const STRATEGY_TYPES: &[&str] = &["external", "tradingview", "aibot"];
 /// The sources that a feed can have in this version.
-pub(super) const FEED_SOURCES: &[&str] = &["recording", "synthetic"];
+pub(super) const FEED_SOURCES: &[&str] = &["blofin", "recording", "synthetic"];
 
 pub(super) const ROOT: &[Key] = &[
     with("instance", Kind::Text, "tradebus"),

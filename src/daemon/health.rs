@@ -1,18 +1,19 @@
 //! Health and feeds on the bus: every minute, and at once when a feed connects or ends.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use tokio::sync::watch;
 
 use super::commit::{CommitFigures, Committer, send};
-use super::feed::FeedStatus;
+use super::feed::{FeedStatus, Notice};
 use super::indexer::Indexer;
 use super::mqtt::BusStatus;
 use super::outbox::OutboxHandle;
 use crate::engine::effect::{Alert, AlertLevel, Update};
 use crate::engine::state::State;
-use crate::message::daemon::{FeedView, Health, feed, health};
+use crate::message::daemon::{FeedQuality, FeedView, Health, feed, health};
 use crate::message::topic::Topics;
 use crate::message::view;
 use crate::model::ids::FeedId;
@@ -36,6 +37,15 @@ pub struct HealthReporter {
     /// Retained commands that were refused and cleared.
     pub retained_refused: u64,
     indexer: Indexer,
+    /// What was told of each feed.
+    told: BTreeMap<FeedId, Told>,
+}
+
+/// What was alerted of a feed, so that the same is not said with every change of its state.
+#[derive(Clone, Debug, Default)]
+struct Told {
+    notices: u64,
+    error: Option<String>,
 }
 
 impl HealthReporter {
@@ -56,11 +66,12 @@ impl HealthReporter {
             topics: topics.clone(),
             retained_refused: 0,
             indexer: indexer.clone(),
+            told: BTreeMap::new(),
         }
     }
 
     /// Publishes health and every feed.
-    pub fn publish(&self, state: &State, now: Timestamp) {
+    pub fn publish(&mut self, state: &State, now: Timestamp) {
         let counters = self.outbox.counters();
         let bus = self.bus.borrow().clone();
         let feed_ages_ms = self.feeds.iter().map(|(id, status)| {
@@ -91,24 +102,29 @@ impl HealthReporter {
         };
         let topic = self.topics.at("daemon/health");
         self.outbox.expiring(&topic, health(&figures).into_bytes(), HEALTH_EXPIRY_S);
+        // What keeps a feed from having prices is alerted again every minute.
+        self.told.values_mut().for_each(|told| told.error = None);
         (0..self.feeds.len()).for_each(|index| self.publish_feed(index, now));
     }
 
-    /// Publishes the state of one feed.
-    pub fn publish_feed(&self, index: usize, now: Timestamp) {
+    /// Publishes the state of one feed, and what a person should know of it.
+    pub fn publish_feed(&mut self, index: usize, now: Timestamp) {
         let (id, status) = &self.feeds[index];
-        let status = status.borrow().clone();
-        if let Some(error) = &status.error {
-            tracing::error!(feed = id.as_str(), "feed: {error}");
-            let text = format!("feed {id}: {error}");
-            let alert =
-                Alert { level: AlertLevel::Error, code: "feed_failed", text, strategy: None, time: now };
-            for message in view::update(&self.topics, &Update::Alert(alert)) {
-                send(&self.outbox, message);
-            }
-        }
+        let (id, status) = (*id, status.borrow().clone());
+        let told = self.told.entry(id).or_default();
+        let fresh: Vec<Notice> = status.notices_after(told.notices).cloned().collect();
+        told.notices = status.noticed;
+        let failed = status.error.as_ref().filter(|error| told.error.as_ref() != Some(error));
+        let failed = failed.map(|error| Notice {
+            level: AlertLevel::Error,
+            code: "feed_failed",
+            text: format!("feed {id}: {error}"),
+            time: now,
+        });
+        told.error.clone_from(&status.error);
+        fresh.into_iter().chain(failed).for_each(|notice| self.alert(notice));
         let view = FeedView {
-            feed: *id,
+            feed: id,
             connected: status.connected,
             since: status.since,
             age_ms: status.last_message.map(|last| now.since_ms(last).max(0)),
@@ -116,9 +132,31 @@ impl HealthReporter {
             reconnects: status.reconnects,
             ended: status.ended,
             error: status.error,
+            quality: status.quality.map(|quality| FeedQuality {
+                source: quality.source,
+                latency_ms: quality.latency_ms,
+                polls: quality.polls,
+                gaps: quality.gaps,
+                dropped: quality.dropped,
+                conflated: quality.conflated,
+                overflowed: quality.overflowed,
+            }),
             time: now,
         };
-        self.outbox.retained(&self.topics.feed(*id), feed(&view).into_bytes(), None);
+        self.outbox.retained(&self.topics.feed(id), feed(&view).into_bytes(), None);
+    }
+
+    fn alert(&self, notice: Notice) {
+        let Notice { level, code, text, time } = notice;
+        match level {
+            AlertLevel::Info => tracing::info!(code, "{text}"),
+            AlertLevel::Warning => tracing::warn!(code, "{text}"),
+            AlertLevel::Error => tracing::error!(code, "{text}"),
+        }
+        let alert = Alert { level, code, text, strategy: None, time };
+        for message in view::update(&self.topics, &Update::Alert(alert)) {
+            send(&self.outbox, message);
+        }
     }
 }
 

@@ -21,9 +21,12 @@ pub mod outbox;
 mod report;
 mod requests;
 mod snapshots;
+mod sources;
 #[cfg(test)]
 mod store_tests;
 mod supervision;
+mod tls;
+pub mod websocket;
 mod wiring;
 
 use std::time::Duration;

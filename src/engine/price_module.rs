@@ -12,6 +12,7 @@ use super::effect::{Effect, PriceView, TickView, Update};
 use super::settings::{EngineSettings, MarketSettings};
 use crate::exchange::MarketView;
 use crate::model::amount::{Price, Ratio};
+use crate::model::instrument::Instrument;
 use crate::model::market::{MarketEvent, MarketKey, PriceUpdate};
 use crate::model::time::Timestamp;
 
@@ -143,7 +144,7 @@ impl Market {
                 self.from_candle = false;
             }
             PriceUpdate::Mark { price } => self.mark_venue = Some(price),
-            PriceUpdate::Confirmed => return,
+            PriceUpdate::Confirmed | PriceUpdate::Instrument { .. } => return,
         }
         // A mark values positions; an order that waits for a new price does not fill because of it.
         self.updates += u64::from(!matches!(event.update, PriceUpdate::Mark { .. }));
@@ -259,7 +260,8 @@ impl PriceModule {
         &self.markets
     }
 
-    /// Takes a feed's message; gives the market's position, or `None` when the market is not configured.
+    /// Takes a feed's message; gives the market's position, or `None` when the market is not configured or the message
+    /// is about its steps, which are no price.
     pub fn on_event(
         &mut self,
         at: Timestamp,
@@ -269,6 +271,12 @@ impl PriceModule {
         let key = MarketKey { feed: event.feed, symbol: event.symbol };
         let index = *self.index.get(&key)?;
         let market = &mut self.markets[index];
+        if let PriceUpdate::Instrument { tick_size, lot_size, size_min, contract_value } = event.update {
+            let steps = Instrument::new(event.symbol, tick_size, lot_size, size_min, contract_value);
+            // The parser lets only figures above zero through; others would leave the market as it is.
+            steps.into_iter().for_each(|steps| market.settings.instrument = steps);
+            return None;
+        }
         market.take(at, event);
         if market.ticks && event.update != PriceUpdate::Confirmed {
             let (quantity, side) = match event.update {

@@ -41,7 +41,7 @@ pub fn traded_through(side: Side, limit: Price, update: &PriceUpdate) -> Option<
             Side::Sell => Available { price: bid, quantity: Some(bid_quantity) },
         },
         PriceUpdate::Candle { close } => Available { price: close, quantity: None },
-        PriceUpdate::Mark { .. } | PriceUpdate::Confirmed => return None,
+        PriceUpdate::Mark { .. } | PriceUpdate::Confirmed | PriceUpdate::Instrument { .. } => return None,
     };
     let through = match side {
         Side::Buy => available.price < limit,

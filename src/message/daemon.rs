@@ -69,8 +69,29 @@ pub struct FeedView {
     pub ended: bool,
     /// What went wrong.
     pub error: Option<String>,
+    /// How good the connection to a venue is.
+    pub quality: Option<FeedQuality>,
     /// Now.
     pub time: Timestamp,
+}
+
+/// A connection to a venue. Totals count since the start.
+#[derive(Clone, Copy, Debug)]
+pub struct FeedQuality {
+    /// Where prices come from now: `stream`, `poll` or `none`.
+    pub source: &'static str,
+    /// Milliseconds from the venue's time of a message to ours, smoothed.
+    pub latency_ms: Option<i64>,
+    /// Polls that were answered.
+    pub polls: u64,
+    /// Lost subscriptions.
+    pub gaps: u64,
+    /// Wrong rows.
+    pub dropped: u64,
+    /// Quotes that a newer one replaced.
+    pub conflated: u64,
+    /// Trades that were dropped.
+    pub overflowed: u64,
 }
 
 /// The payload of `daemon/health`.
@@ -106,6 +127,8 @@ pub fn health(health: &Health) -> String {
 
 /// The payload of `feed/<feed>`.
 pub fn feed(view: &FeedView) -> String {
+    let quality = view.quality.as_ref();
+    let count = |read: fn(&FeedQuality) -> u64| quality.map(read).and_then(|count| i64::try_from(count).ok());
     Object::new()
         .shown("feed", view.feed)
         .flag("connected", view.connected)
@@ -115,6 +138,13 @@ pub fn feed(view: &FeedView) -> String {
         .integer("reconnects", view.reconnects)
         .flag("ended", view.ended)
         .text_or_null("error", view.error.as_deref())
+        .text_or_null("source", quality.map(|quality| quality.source))
+        .integer_or_null("latency_ms", quality.and_then(|quality| quality.latency_ms))
+        .integer_or_null("polls", count(|quality| quality.polls))
+        .integer_or_null("gaps", count(|quality| quality.gaps))
+        .integer_or_null("dropped", count(|quality| quality.dropped))
+        .integer_or_null("conflated", count(|quality| quality.conflated))
+        .integer_or_null("overflowed", count(|quality| quality.overflowed))
         .shown("time", view.time)
         .finish()
 }

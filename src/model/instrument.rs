@@ -4,7 +4,7 @@
 use rust_decimal::{Decimal, RoundingStrategy};
 use serde::{Deserialize, Serialize};
 
-use super::amount::{AMOUNT_MAX, Money, Price, Quantity};
+use super::amount::{AMOUNT_DECIMALS, AMOUNT_MAX, Money, Price, Quantity};
 use super::ids::Symbol;
 use super::order::Side;
 
@@ -67,6 +67,31 @@ impl Instrument {
     /// The smallest step of a price.
     pub fn tick_size(&self) -> Price {
         self.tick_size
+    }
+
+    /// The smallest step of a size, in contracts.
+    pub fn lot_size(&self) -> Quantity {
+        self.lot_size
+    }
+
+    /// The smallest order, in contracts.
+    pub fn size_min(&self) -> Quantity {
+        self.size_min
+    }
+
+    /// Base units in a contract.
+    pub fn contract_value(&self) -> Quantity {
+        self.contract_value
+    }
+
+    /// Whether the lot in base units has no more decimals than amounts keep.
+    pub fn keeps_lot(&self) -> bool {
+        self.lot().value().scale() <= AMOUNT_DECIMALS
+    }
+
+    /// The base units in a number of contracts, exact as far as 28 digits go.
+    pub fn base_units(&self, contracts: Quantity) -> Quantity {
+        Quantity::new((contracts.value() * self.contract_value.value()).normalize())
     }
 
     /// The smallest step of a quantity, in base units.
@@ -150,6 +175,8 @@ mod tests {
     fn contracts_become_base_units() {
         assert_eq!(instrument().lot().to_string(), "0.0001");
         assert_eq!(instrument().quantity_min().to_string(), "0.0001");
+        let contracts = Quantity::new(parse_decimal("7304").unwrap());
+        assert_eq!(instrument().base_units(contracts).to_string(), "7.304");
     }
 
     #[test]

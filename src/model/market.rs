@@ -55,6 +55,17 @@ pub enum PriceUpdate {
     },
     /// The venue confirmed that its last price still stands: a heartbeat or an unchanged poll.
     Confirmed,
+    /// The steps of the pair, as far as the venue tells them: before its first price, and when they change.
+    Instrument {
+        /// The smallest step of a price, in quote currency.
+        tick_size: Price,
+        /// The smallest step of a size, in contracts.
+        lot_size: Quantity,
+        /// The smallest order, in contracts.
+        size_min: Quantity,
+        /// Base units in a contract.
+        contract_value: Quantity,
+    },
 }
 
 /// A feed and a symbol: together they name an instrument.

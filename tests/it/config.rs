@@ -199,7 +199,12 @@ fn the_effective_text_loads_to_the_same() {
         recordings: &recordings,
         embedded_listen: "127.0.0.1:1999".parse().unwrap(),
     };
-    let mut configs = vec![Config::default(), load(full, &[], &[]).config];
+    let venue = "[venue.blofin]\nenvironment = \"demo\"\nrest_url = \"http://127.0.0.1:9\"\n\
+        [feed.blofin]\nsymbols = [\"BTC-USDT\", \"ETH-USDT.PERP\"]\nmode = \"poll\"\ninterval_ms = 700\n";
+    let mut configs = vec![Config::default(), load(full, &[], &[]).config, load(venue, &[], &[]).config];
+    let blofin = &configs[2].blofin;
+    assert_eq!(blofin.rest_url(), "http://127.0.0.1:9");
+    assert_eq!(blofin.ws_public_url(), "wss://demo-trading-openapi.blofin.com/ws/public");
     if cfg!(feature = "embedded-broker") {
         configs.push(Config::demo(demo).unwrap().config);
         configs.push(Config::demo(Demo { recordings: &[], ..demo }).unwrap().config);

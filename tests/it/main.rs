@@ -10,6 +10,7 @@ mod scenario;
 mod support;
 
 mod absence;
+mod blofin;
 mod cli;
 mod config;
 mod daemon;

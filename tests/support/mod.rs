@@ -3,6 +3,7 @@
 pub mod bus;
 pub mod certificates;
 pub mod disk;
+pub mod fake_blofin;
 pub mod fake_broker;
 pub mod ledger;
 pub mod mosquitto;

@@ -7,6 +7,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::{FeedEnd, FeedStatus};
 use crate::model::market::MarketEvent;
+use crate::model::time::Timestamp;
 
 /// The feed was told to stop.
 #[derive(Clone, Copy, Debug)]
@@ -37,11 +38,34 @@ impl Outlet {
                 status.connected = true;
                 status.since = Some(time);
             }
-            status.last_message = Some(time);
-            status.messages += 1;
             is_first
         });
+        self.count(time);
         Ok(())
+    }
+
+    /// Room for one event, as soon as there is; `None` when nobody takes events any more.
+    pub(super) async fn room(&self) -> Option<mpsc::Permit<'_, MarketEvent>> {
+        self.out.reserve().await.ok()
+    }
+
+    /// Counts an event that took its room.
+    pub(super) fn count(&self, time: Timestamp) {
+        self.update(|status| {
+            status.last_message = Some(time);
+            status.messages += 1;
+            false
+        });
+    }
+
+    /// Changes the status; `change` tells whether that is worth waking whoever waits for it.
+    pub(super) fn update(&self, change: impl FnOnce(&mut FeedStatus) -> bool) {
+        self.status.send_if_modified(change);
+    }
+
+    /// Hears the stop as this does.
+    pub(super) fn stop(&self) -> watch::Receiver<bool> {
+        self.stop.clone()
     }
 
     pub(super) async fn sleep(&mut self, duration: Duration) -> Result<(), Stopped> {

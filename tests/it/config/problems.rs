@@ -8,7 +8,7 @@ fn everything_is_told_at_once() {
         "instnce = 1\n[mqtt]\nbase_topic = \"+\"\n[paper]\nlatency_ms = -1\n[limits]\nleverage_max = \"x\"\n\
          [feed.f]\nsource = \"okx\"\nsymbols = [\"BTC\"]\n[strategy.s]\ntype = \"grid\"\nfeed = \"g\"\nbalance = -5",
         &[
-            "feed.f.source: \"okx\" is not available in this version; use \"recording\" or \"synthetic\"",
+            "feed.f.source: \"okx\" is not available in this version; use \"blofin\", \"recording\" or \"synthetic\"",
             "feed.f.symbols[0]: \"BTC\" is not a symbol; write BASE-QUOTE in capitals, such as \"BTC-USDT\"",
             "instnce: is not a known key; did you mean \"instance\"?",
             "limits.leverage_max: \"x\" is not a number",
@@ -42,11 +42,14 @@ fn problems_of_the_daemon() {
         ],
     );
     check(
-        "[venue.Xeggex]\n[venue.okx]\n[venue.foo]\n[venue.blofin]\nenvironment = \"demo\"\nrest_url = \"u\"",
+        "[venue.Xeggex]\n[venue.okx]\n[venue.foo]\n[venue.blofin]\nenvironment = \"test\"\nrest_url = \"u\"\n\
+         ws_public_url = \"wss://user:secret@host/\"\nws_private_url = \"wss://host\"",
         &[
             "venue.Xeggex: \"Xeggex\" no longer exists: the exchange was shut down",
-            "venue.blofin.environment: \"demo\" is not available in this version; leave the key out",
-            "venue.blofin.rest_url: an address of a venue is not available in this version; leave the key out",
+            "venue.blofin.environment: \"test\" is not one of production, demo",
+            "venue.blofin.rest_url: is not an address; it must begin with \"https://\", without a user or a query",
+            "venue.blofin.ws_private_url: live trading is not available in this version; leave the key out",
+            "venue.blofin.ws_public_url: is not an address; it must begin with \"wss://\", without a user or a query",
             "venue.foo: \"foo\" is not a venue; use \"blofin\"",
             "venue.okx: \"okx\" is not available in this version; use \"blofin\"",
         ],
@@ -164,10 +167,16 @@ fn problems_of_feeds() {
     let feed = |lines: &str, expected: &[&str]| {
         check(&format!("[feed.x]\nsymbols = [\"BTC-USDT\"]\n{lines}"), expected)
     };
-    const USE: &str = "use \"recording\" or \"synthetic\"";
+    const USE: &str = "use \"blofin\", \"recording\" or \"synthetic\"";
+    feed("source = \"blofin\"\nmode = \"poll\"\ninterval_ms = 500", &[]);
     feed(
-        "source = \"blofin\"",
-        &[&format!("feed.x.source: \"blofin\" is not available in this version; {USE}")],
+        "source = \"blofin\"\nmode = \"push\"\ninterval_ms = 499\nprice_stale_after_ms = 999\nspeed = 2",
+        &[
+            "feed.x.interval_ms: 499 is out of range of a venue; it must be 500 to 3600000",
+            "feed.x.mode: \"push\" is not one of stream, poll",
+            "feed.x.price_stale_after_ms: 999 is too short for a venue; it must be at least 1000",
+            "feed.x.speed: a \"blofin\" feed does not have this key",
+        ],
     );
     feed(
         "source = \"xeggex\"",
@@ -180,8 +189,11 @@ fn problems_of_feeds() {
     );
     feed("", &[&format!("feed.x.source: is missing, and the feed's name is not a source; {USE}")]);
     check(
-        "[feed.blofin]\nsymbols = [\"BTC-USDT\"]\nmode = \"poll\"\ninterval_ms = 500",
-        &[&format!("feed.blofin.source: \"blofin\" is not available in this version; {USE}")],
+        "[feed.blofin]\nsymbols = [\"BTC-USDT\", \"ETH-USDT.SPOT\", \"BTC-USDT.PERP\"]",
+        &[
+            "feed.blofin.symbols[1]: \"ETH-USDT.SPOT\" is a spot pair, which is not available in this version",
+            "feed.blofin.symbols[2]: \"BTC-USDT.PERP\" is in the list already, under another name",
+        ],
     );
     feed(
         "source = \"synthetic\"\nspeed = 2\nmode = \"poll\"",

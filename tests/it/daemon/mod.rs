@@ -1,6 +1,7 @@
 //! The daemon as its users meet it: the built program, a real mosquitto, real trades, and what breaks in between.
 
 mod alerts;
+mod blofin;
 #[cfg(feature = "embedded-broker")]
 mod demo;
 mod disks;

@@ -87,6 +87,7 @@ fn of_the_daemon(topics: &Topics, settings: &EngineSettings) -> Vec<Message> {
             reconnects: 0,
             ended: false,
             error: None,
+            quality: None,
             time: rig::begin(),
         };
         messages.push(message(topics.feed(market.key.feed), feed(&view)));

@@ -1,0 +1,136 @@
+//! A BloFin to try out feeds without one: a made-up market, or recorded trades, on the loopback.
+//!
+//! `cargo run --example fake_blofin [PORT] [SYMBOL=FILE ...]`; then set `rest_url` and `ws_public_url` of `[venue.blofin]`
+//! to what it prints. A file is one of trades, as `tradebus record` writes them; it is played at its own speed, again
+//! and again. Lines on standard input make it err: `freeze`, `thaw`, `down`, `up`, `close`, `cut`, `drop N`,
+//! `repeat N`, `reorder N`, `delay N`, `garbage N`, `429`, `403`, `500`, `raw TEXT`, `stats`.
+
+#[path = "../tests/support/fake_blofin/mod.rs"]
+#[expect(dead_code, reason = "tests use more of it")]
+mod fake_blofin;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use fake_blofin::{FakeBlofin, RestFault, StreamFault};
+use tokio::io::{AsyncBufReadExt, BufReader, Lines, Stdin};
+use tokio::time::sleep;
+use tradebus::backtest::source::RecordingSource;
+use tradebus::model::amount::{Price, parse_decimal};
+use tradebus::model::ids::{FeedId, Symbol};
+use tradebus::model::market::{MarketEvent, PriceUpdate};
+use tradebus::model::time::Timestamp;
+use tradebus::venue::synthetic::{SyntheticMarket, SyntheticSymbol};
+
+/// Base units in a contract of the fake.
+const CONTRACT_VALUE: &str = "0.001";
+const PAIRS: [(&str, &str); 3] = [("BTC-USDT", "97000"), ("ETH-USDT", "3300"), ("SOL-USDT", "240")];
+
+fn main() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(run());
+}
+
+async fn run() {
+    let mut arguments = std::env::args().skip(1).peekable();
+    let port = arguments.next_if(|text| text.parse::<u16>().is_ok()).unwrap_or_else(|| "0".into());
+    let files: Vec<(PathBuf, Symbol)> = arguments
+        .map(|text| {
+            let (symbol, file) = text.split_once('=').expect("SYMBOL=FILE");
+            (file.into(), Symbol::new(symbol).expect("a symbol"))
+        })
+        .collect();
+    let pairs: Vec<&str> = match files.is_empty() {
+        true => PAIRS.iter().map(|(pair, _)| *pair).collect(),
+        false => files.iter().map(|(_, symbol)| symbol.as_str()).collect(),
+    };
+    let fake = FakeBlofin::listen(&format!("127.0.0.1:{port}"), &pairs).await;
+    println!("[venue.blofin]\nrest_url = \"{}\"\nws_public_url = \"{}\"", fake.rest_url(), fake.ws_url());
+    let mut lines = BufReader::new(tokio::io::stdin()).lines();
+    loop {
+        let feed = FeedId::new("fake").expect("a name");
+        let events: Box<dyn Iterator<Item = MarketEvent>> = match files.is_empty() {
+            true => Box::new(synthetic(feed)),
+            false => {
+                let source = RecordingSource::open(&files, feed).unwrap_or_else(|error| panic!("{error}"));
+                Box::new(source.map(|event| event.unwrap_or_else(|error| panic!("{error}"))))
+            }
+        };
+        play(&fake, events, &mut lines).await;
+    }
+}
+
+fn synthetic(feed: FeedId) -> SyntheticMarket {
+    let price = |text: &str| Price::new(parse_decimal(text).expect("a price"));
+    let symbols = PAIRS.map(|(pair, start)| SyntheticSymbol {
+        symbol: Symbol::new(pair).expect("a symbol"),
+        price_start: price(start),
+        volatility_daily_ratio: 0.03,
+        spread_bps: 1.0,
+        interval_ms_mean: 100.0,
+        tick_size: price("0.1"),
+    });
+    SyntheticMarket::new(feed, 1, &symbols, Timestamp::from_ms(fake_blofin::now_ms())).expect("a market")
+}
+
+/// Plays events at the distances of their times, and does what standard input says.
+async fn play(
+    fake: &FakeBlofin,
+    events: impl Iterator<Item = MarketEvent>,
+    lines: &mut Lines<BufReader<Stdin>>,
+) {
+    let mut shift_ms = None;
+    for event in events {
+        let time_ms = event.time.as_ms();
+        let shift_ms = *shift_ms.get_or_insert_with(|| fake_blofin::now_ms() - time_ms);
+        loop {
+            let wait_ms = u64::try_from(time_ms + shift_ms - fake_blofin::now_ms()).unwrap_or(0);
+            tokio::select! {
+                biased;
+                () = sleep(Duration::from_millis(wait_ms)) => break,
+                Ok(Some(line)) = lines.next_line() => obey(fake, &line),
+            }
+        }
+        say(fake, &event);
+    }
+}
+
+fn say(fake: &FakeBlofin, event: &MarketEvent) {
+    let pair = event.symbol.as_str();
+    match event.update {
+        PriceUpdate::Trade { price, quantity, .. } => {
+            let contracts = quantity.value() / parse_decimal(CONTRACT_VALUE).expect("a number");
+            fake.trade(pair, &price.to_string(), &contracts.round_dp(6).normalize().to_string());
+        }
+        PriceUpdate::Quote { bid, ask, .. } => {
+            fake.quote(pair, &bid.to_string(), &ask.to_string());
+            fake.mark(pair, &bid.to_string());
+        }
+        _ => {}
+    }
+}
+
+fn obey(fake: &FakeBlofin, line: &str) {
+    let (word, rest) = line.trim().split_once(' ').unwrap_or((line.trim(), ""));
+    let count = rest.parse().unwrap_or(1);
+    match word {
+        "freeze" => fake.freeze(true),
+        "thaw" => fake.freeze(false),
+        "down" => fake.down(true),
+        "up" => fake.down(false),
+        "close" => fake.close(true),
+        "cut" => fake.close(false),
+        "drop" => fake.stream_fault(StreamFault::Drop(count)),
+        "repeat" => fake.stream_fault(StreamFault::Repeat(count)),
+        "reorder" => fake.stream_fault(StreamFault::Reorder(count)),
+        "delay" => fake.stream_fault(StreamFault::Delay(count)),
+        "garbage" => fake.stream_fault(StreamFault::Garbage(count)),
+        "429" => fake.rest_fault(RestFault::TooMany),
+        "403" => fake.rest_fault(RestFault::Banned),
+        "500" => fake.rest_fault(RestFault::Code500),
+        "raw" => fake.send_raw(rest.to_owned()),
+        "stats" => println!("{:?}", fake.stats()),
+        "" => {}
+        other => println!("{other:?} is not a word that this fake knows"),
+    }
+}

@@ -1,0 +1,66 @@
+//! `[venue.blofin]`: where BloFin is.
+
+use super::later::check_venue;
+use super::reader::Table;
+use crate::venue::blofin::request::{REST_URL, REST_URL_DEMO, WS_PUBLIC_URL, WS_PUBLIC_URL_DEMO};
+
+/// Where BloFin is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VenueConfig {
+    /// Whether it is the environment with play money, which has prices of its own.
+    pub is_demo: bool,
+    /// Instead of the environment's address, such as that of a proxy.
+    pub rest_url_given: Option<String>,
+    /// Instead of the environment's address of the public stream.
+    pub ws_public_url_given: Option<String>,
+}
+
+impl VenueConfig {
+    /// Where REST answers, without a path.
+    pub fn rest_url(&self) -> &str {
+        self.rest_url_given.as_deref().unwrap_or(if self.is_demo { REST_URL_DEMO } else { REST_URL })
+    }
+
+    /// Where the public stream is.
+    pub fn ws_public_url(&self) -> &str {
+        let own = if self.is_demo { WS_PUBLIC_URL_DEMO } else { WS_PUBLIC_URL };
+        self.ws_public_url_given.as_deref().unwrap_or(own)
+    }
+}
+
+/// Reads `[venue.blofin]`; notes venues that there are not.
+pub(super) fn read_venue(root: &Table) -> VenueConfig {
+    for (name, venue) in root.named("venue") {
+        check_venue(venue.reader, &venue.path, &name);
+    }
+    let mut found = VenueConfig { is_demo: false, rest_url_given: None, ws_public_url_given: None };
+    if let Some((_, venue)) = root.named("venue").into_iter().find(|(name, _)| name == "blofin") {
+        found.is_demo = venue.word("environment") == "demo";
+        found.rest_url_given = read_address(&venue, "rest_url", ["https://", "http://"]);
+        found.ws_public_url_given = read_address(&venue, "ws_public_url", ["wss://", "ws://"]);
+    }
+    found
+}
+
+/// An address that begins with one of two schemes, the encrypted one first. It is not shown when it is wrong, because
+/// it may hold a password.
+fn read_address(table: &Table, key: &str, schemes: [&str; 2]) -> Option<String> {
+    let text = table.text_maybe(key)?;
+    let rest = schemes.iter().find_map(|scheme| text.strip_prefix(scheme));
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "-._~:/[]%".contains(c);
+    let Some(rest) = rest.filter(|rest| !rest.is_empty() && rest.chars().all(allowed) && text.len() <= 256)
+    else {
+        let wanted =
+            format!("is not an address; it must begin with {:?}, without a user or a query", schemes[0]);
+        table.problem(key, wanted);
+        return None;
+    };
+    let host = rest.split('/').next().unwrap_or_default();
+    let name =
+        host.rsplit_once(':').map_or(host, |(name, port)| if port.contains(']') { host } else { name });
+    let is_loopback = name == "localhost" || name == "[::1]" || name.starts_with("127.");
+    if text.starts_with(schemes[1]) && !is_loopback {
+        table.warning(key, "is not encrypted: whoever is on the way can change prices");
+    }
+    Some(text)
+}

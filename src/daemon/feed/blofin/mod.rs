@@ -1,0 +1,172 @@
+//! BloFin as a feed: the stream first, polling as the net.
+//!
+//! A pair counts as confirmed by its own messages and by polls, never by a connection that merely looks alive. While
+//! the stream is down, or in `mode = "poll"`, all pairs are asked for in one request every `interval`. While it is up,
+//! a pair that says nothing for a part of `stale_after` is asked for, too: a quiet one is confirmed so, and one whose
+//! subscription was lost is noticed and subscribed to again.
+//!
+//! The feed never waits for the engine: see [`queue`] for what is put together and what is kept. It never ends by
+//! itself; what keeps it from having prices stands in its status, and it tries again.
+
+pub mod catalog;
+mod desk;
+mod errand;
+pub mod link;
+pub mod queue;
+pub mod rates;
+pub mod rest;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio_rustls::rustls::ClientConfig;
+
+use super::FeedEnd;
+use super::outlet::{Outlet, Stopped};
+use crate::daemon::clock::Clock;
+use crate::daemon::tls;
+use crate::model::ids::{FeedId, Symbol};
+use desk::{Desk, Job};
+use link::{Gate, Link, LinkEvent};
+use rest::Rest;
+
+/// How often it is looked whether something is due.
+const TICK: Duration = Duration::from_millis(100);
+/// Frames that wait to be read; then the connection does.
+const FRAMES_MAX: usize = 256;
+/// How long a stop waits for the stream's goodbye.
+const FAREWELL_MAX: Duration = Duration::from_millis(500);
+/// The longest time without a frame until the venue is asked whether it is there.
+const PATIENCE_MAX: Duration = Duration::from_secs(5);
+
+/// BloFin's prices of some pairs.
+#[derive(Clone, Debug)]
+pub struct BlofinFeed {
+    /// 1 to 200 pairs.
+    pub symbols: Vec<Symbol>,
+    /// Whether REST is asked all the time and no stream is opened.
+    pub poll_only: bool,
+    /// Between two polls.
+    pub interval: Duration,
+    /// How long the engine takes a price for fresh: what is watched here is watched within this time.
+    pub stale_after: Duration,
+    /// A file for what is known of the pairs, or none.
+    pub catalog: Option<PathBuf>,
+    /// The way to the venue.
+    pub access: Arc<Access>,
+}
+
+/// The way to the venue, shared by all feeds of this process: one address has one budget.
+#[derive(Debug)]
+pub struct Access {
+    rest: Rest,
+    ws_url: String,
+    tls: Arc<ClientConfig>,
+    gate: Arc<Gate>,
+}
+
+impl Access {
+    /// For these addresses: `http://` or `https://` without a path, and `ws://` or `wss://` with one.
+    ///
+    /// # Errors
+    /// When the system has no certificates, or the client cannot be made.
+    pub fn new(rest_url: &str, ws_url: &str) -> Result<Access, String> {
+        let is_secure = rest_url.starts_with("https:") || ws_url.starts_with("wss:");
+        let tls = Arc::new(if is_secure { tls::client() } else { tls::plain() }?);
+        let rest = Rest::new(rest_url, &tls)?;
+        Ok(Access { rest, ws_url: ws_url.to_owned(), tls, gate: Arc::default() })
+    }
+}
+
+/// A stream that is kept, and the way to it.
+struct Stream {
+    frames: mpsc::Sender<String>,
+    events: mpsc::Receiver<LinkEvent>,
+}
+
+pub(super) async fn run(
+    id: FeedId,
+    feed: BlofinFeed,
+    clock: Clock,
+    outlet: &mut Outlet,
+) -> Result<(), FeedEnd> {
+    let mut links = JoinSet::new();
+    let ended = drive(Desk::new(id, &feed, clock), &feed, outlet, &mut links).await;
+    // Nobody takes the events of the stream any more, so it says goodbye and ends.
+    let _ = timeout(FAREWELL_MAX, links.join_next()).await;
+    ended
+}
+
+async fn drive(
+    mut desk: Desk,
+    feed: &BlofinFeed,
+    outlet: &mut Outlet,
+    links: &mut JoinSet<()>,
+) -> Result<(), FeedEnd> {
+    let mut stream: Option<Stream> = None;
+    // Requests end with this function: what they bring is of no use to anybody else.
+    let mut jobs: JoinSet<Job> = JoinSet::new();
+    let mut ticks = interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut stop = outlet.stop();
+    loop {
+        let news = async {
+            match &mut stream {
+                Some(stream) => stream.events.recv().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            _ = stop.wait_for(|stop| *stop) => return Err(Stopped.into()),
+            // Before the next frame: the engine is to have what is there, and what is newer takes its place meanwhile.
+            room = outlet.room(), if !desk.queue.is_empty() => {
+                let Some(room) = room else { return Err(Stopped.into()) };
+                if let Some(event) = desk.queue.pop() {
+                    let time = event.time;
+                    room.send(event);
+                    outlet.count(time);
+                }
+            }
+            Some(news) = news => desk.news(news, Instant::now()),
+            Some(done) = jobs.join_next() => {
+                if let Ok(job) = done {
+                    desk.answered(job, Instant::now());
+                }
+            }
+            _ = ticks.tick() => {
+                let now = Instant::now();
+                for path in desk.due(now) {
+                    let rest = feed.access.rest.clone();
+                    jobs.spawn(async move { Job { answer: rest.get(path).await, path, rest } });
+                }
+            }
+        }
+        if stream.is_none() && !feed.poll_only && desk.is_listed() {
+            stream = Some(open(feed, links));
+        } else if let Some(stream) = &stream {
+            for frame in desk.take_frames() {
+                // A stream that is down is told everything when it is back.
+                let _ = stream.frames.try_send(frame);
+            }
+        }
+        desk.report(outlet);
+    }
+}
+
+fn open(feed: &BlofinFeed, links: &mut JoinSet<()>) -> Stream {
+    let link = Link {
+        url: feed.access.ws_url.clone(),
+        tls: Arc::clone(&feed.access.tls),
+        patience: (feed.stale_after / 3).min(PATIENCE_MAX),
+        gate: Arc::clone(&feed.access.gate),
+    };
+    let (frames, inbox) = mpsc::channel(FRAMES_MAX);
+    let (outbox, events) = mpsc::channel(FRAMES_MAX);
+    links.spawn(link::keep(link, inbox, outbox));
+    Stream { frames, events }
+}
