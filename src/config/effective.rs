@@ -4,6 +4,7 @@
 use std::fmt::Write;
 
 use super::feed::{FeedClock, FeedConfig, FeedSource};
+use super::http::HttpConfig;
 use super::mqtt::{Broker, MqttConfig};
 use super::schema::join;
 use super::strategy::StrategyConfig;
@@ -25,6 +26,7 @@ impl Config {
         out.bare("equity_interval_s", self.store.equity_interval_s);
         out.bare("equity_retention_days", self.store.equity_retention_days.unwrap_or(0));
         out.bare("signal_retention_days", self.store.signal_retention_days.unwrap_or(0));
+        out.http(&self.http);
         out.table("log");
         out.text(
             "format",
@@ -101,6 +103,14 @@ impl Toml {
         if let Some(value) = value {
             write(self, name, value);
         }
+    }
+
+    fn http(&mut self, http: &HttpConfig) {
+        self.table("http");
+        self.text("listen", http.listen.map(|listen| listen.to_string()).unwrap_or_default());
+        let file = http.token_file.as_ref().map(|file| file.to_string_lossy());
+        self.text("token_file", file.as_deref().unwrap_or_default());
+        self.texts("hosts", &http.hosts);
     }
 
     fn mqtt(&mut self, mqtt: &MqttConfig) {

@@ -2,7 +2,6 @@
 //! asking for what is not built is a problem, never silence.
 
 use super::reader::Table;
-use super::schema::HTTP_LISTEN_DEFAULT;
 
 /// What problems say about a feature of a later version.
 pub(super) const NOT_AVAILABLE: &str = "is not available in this version";
@@ -15,16 +14,8 @@ pub(super) fn gone(venue: &str) -> Option<String> {
     gone.then(|| format!("{venue:?} no longer exists: the exchange was shut down"))
 }
 
-/// Checks `[http]` and `[venue.NAME]`.
+/// Checks `[venue.NAME]`.
 pub(super) fn check(root: &Table) {
-    let http = root.table("http");
-    let listen = http.text("listen");
-    if !listen.is_empty() && listen != HTTP_LISTEN_DEFAULT {
-        http.problem("listen", format!("{listen:?}: HTTP {NOT_AVAILABLE}; leave the key out"));
-    }
-    if http.text_maybe("token_file").is_some() {
-        http.problem("token_file", format!("HTTP {NOT_AVAILABLE}; leave the key out"));
-    }
     for (name, venue) in root.named("venue") {
         check_venue(venue.reader, &venue.path, &name);
         if venue.word("environment") != "production" {

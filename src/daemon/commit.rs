@@ -13,7 +13,8 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::mqtt::{AckToken, Bus};
+use super::caller::Reply;
+use super::mqtt::Bus;
 use super::outbox::{JournalEvent, OutboxHandle, Qos};
 use crate::engine::record::Record;
 use crate::message::topic::Topics;
@@ -35,29 +36,8 @@ pub enum Item {
     Record(Box<Record>),
     /// A message.
     Message(Message),
-    /// The answer to a message from the bus, and its acknowledgement.
+    /// The answer to a message, and its acknowledgement.
     Reply(Reply),
-}
-
-/// The answer to one message from the bus.
-#[derive(Debug)]
-pub struct Reply {
-    /// Acknowledged once the answer is on its way.
-    pub ack: AckToken,
-    /// MQTT 5 response topic and correlation data, when the sender asked for a response.
-    pub response: Option<(String, Option<Vec<u8>>)>,
-    /// The answer.
-    pub payload: Option<String>,
-}
-
-impl Reply {
-    /// Answers and acknowledges.
-    pub fn release(self, outbox: &OutboxHandle, bus: &Bus) {
-        if let (Some((topic, correlation)), Some(payload)) = (self.response, self.payload) {
-            outbox.respond(&topic, payload.into_bytes(), correlation);
-        }
-        bus.ack(self.ack);
-    }
 }
 
 /// Something for the thread to do, in order.
@@ -317,6 +297,7 @@ impl Thread {
         let group = std::mem::take(&mut self.group);
         let first = self.context.ledger.last_sequence() + 1 - group.records.len() as u64;
         let (outbox, topics) = (&self.context.outbox, &self.context.topics);
+        let mut replies = Vec::new();
         for released in group.released {
             match released {
                 Released::Record(index) => {
@@ -326,11 +307,15 @@ impl Thread {
                     }
                 }
                 Released::Message(message) => send(outbox, message),
-                Released::Reply(reply) => reply.release(outbox, &self.context.bus),
+                Released::Reply(reply) => replies.push(reply),
             }
         }
         for (topic, (payload, expiry_s)) in group.retained {
             outbox.retained(&topic, payload.into_bytes(), expiry_s);
+        }
+        // Last, so that whoever was answered finds what the answer tells of.
+        for reply in replies {
+            reply.release(outbox, &self.context.bus);
         }
     }
 

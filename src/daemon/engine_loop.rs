@@ -8,16 +8,19 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::BufWriter;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 
+use super::caller::{Caller, Command, Reply};
 use super::clock::Clock;
-use super::commit::{Committer, Item, Job, Reply, StoreEvent, send};
+use super::commit::{Committer, Item, Job, StoreEvent, send};
+use super::figures::Figures;
 use super::health::HealthReporter;
-use super::mqtt::{AckToken, Bus, Inbound};
+use super::mqtt::{Bus, Inbound};
 use super::options::RunError;
 use super::outbox::OutboxHandle;
 use super::report;
@@ -27,6 +30,7 @@ use crate::engine::Engine;
 use crate::engine::effect::{Effect, Update};
 use crate::engine::event::{Event, ReplyToken, SignalMessage};
 use crate::engine::record::Record;
+use crate::message::daemon::Health;
 use crate::message::topic::{Inbound as Topic, Topics};
 use crate::message::{level, signal, view};
 use crate::model::ids::{SignalId, StoreId, StrategyId};
@@ -49,6 +53,10 @@ const HEALTH_INTERVAL: Duration = Duration::from_secs(60);
 pub struct Inputs {
     /// Messages from the bus.
     pub inbound: mpsc::Receiver<Inbound>,
+    /// Commands over HTTP.
+    pub commands: mpsc::Receiver<Command>,
+    /// Who asks over HTTP how the daemon is.
+    pub asked: mpsc::Receiver<oneshot::Sender<Health>>,
     /// Prices.
     pub markets: mpsc::Receiver<MarketEvent>,
     /// Positions of feeds that connected or ended.
@@ -57,6 +65,15 @@ pub struct Inputs {
     pub store: mpsc::UnboundedReceiver<StoreEvent>,
     /// Turns true when the daemon is to stop.
     pub stop: watch::Receiver<bool>,
+}
+
+impl Inputs {
+    /// Takes no more from HTTP; what was not taken is dropped, which tells those who wait for it.
+    pub fn close(&mut self) {
+        self.commands.close();
+        self.asked.close();
+        while self.commands.try_recv().is_ok() || self.asked.try_recv().is_ok() {}
+    }
 }
 
 /// The engine and its ways out.
@@ -77,6 +94,8 @@ pub struct EngineLoop {
     pub discovery_prefix: Option<String>,
     /// Health and feeds.
     pub health: HealthReporter,
+    /// Counts for the operator.
+    pub figures: Arc<Figures>,
     /// What is stored beside the journal.
     pub snapshots: Snapshots,
     /// `--record-events`.
@@ -88,17 +107,12 @@ pub struct EngineLoop {
 /// The loop's own state.
 #[derive(Default)]
 pub struct Memory {
-    waiting: BTreeMap<ReplyToken, Waiting>,
+    waiting: BTreeMap<ReplyToken, Caller>,
     token: ReplyToken,
     effects: Vec<Effect>,
     checkpointed: u64,
     month: i64,
     store_failing: bool,
-}
-
-struct Waiting {
-    ack: AckToken,
-    response: Option<(String, Option<Vec<u8>>)>,
 }
 
 impl EngineLoop {
@@ -127,6 +141,15 @@ impl EngineLoop {
                     if let Some(event) = self.event_of(inbound) {
                         self.handle(event).await?;
                     }
+                }
+                Some(Command { topic, payload, answer }) = inputs.commands.recv(), if room => {
+                    if let Some(event) = self.event_about(&topic, &payload, false, Caller::http(answer)) {
+                        self.handle(event).await?;
+                    }
+                }
+                Some(answer) = inputs.asked.recv() => {
+                    // Who asked may be gone.
+                    let _ = answer.send(self.health.figures(self.engine.state(), self.clock.now()));
                 }
                 () = tokio::time::sleep(wakeup.unwrap_or_default()), if wakeup.is_some() => {
                     self.handle(Event::Wakeup).await?;
@@ -218,6 +241,7 @@ impl EngineLoop {
         let mut items = Vec::new();
         for effect in self.memory.effects.drain(..) {
             report::log(&effect);
+            self.figures.count(&effect);
             match effect {
                 Effect::Persist(record) => items.push(Item::Record(Box::new(record))),
                 Effect::Publish(update) => {
@@ -231,10 +255,11 @@ impl EngineLoop {
                         }
                     }
                 }
-                Effect::Reply { token, result } => {
-                    if let Some(Waiting { ack, response }) = self.memory.waiting.remove(&token) {
+                Effect::Reply { token, result, refusal } => {
+                    if let Some(caller) = self.memory.waiting.remove(&token) {
                         let payload = result.as_ref().map(view::signal_result);
-                        let reply = Reply { ack, response, payload };
+                        let refusal = refusal.or_else(|| result.as_ref()?.outcome.refusal().cloned());
+                        let reply = Reply { caller, payload, refusal, figures: Arc::clone(&self.figures) };
                         if result.as_ref().is_some_and(protects_nothing) {
                             reply.release(&self.outbox, &self.bus);
                         } else {
@@ -252,27 +277,32 @@ impl EngineLoop {
     /// Reads a message from the bus. What is nothing for the engine is acknowledged here.
     fn event_of(&mut self, inbound: Inbound) -> Option<Event> {
         let Inbound { topic, payload, retain, response_topic, correlation, ack } = inbound;
-        let about = self.topics.inbound(&topic).filter(|_| !payload.is_empty());
-        let Some(about) = about else {
+        if self.topics.inbound(&topic).is_none() || payload.is_empty() {
             self.bus.ack(ack);
             return None;
-        };
+        }
         if retain {
             self.health.retained_refused += 1;
             self.outbox.retained(&topic, Vec::new(), None);
         }
-        self.memory.token += 1;
-        let token = self.memory.token;
         let response =
             response_topic.filter(|topic| self.may_respond(topic)).map(|topic| (topic, correlation));
-        self.memory.waiting.insert(token, Waiting { ack, response });
+        self.event_about(&topic, &payload, retain, Caller::bus(ack, response))
+    }
+
+    /// Reads a command, whoever sent it; `caller` gets the answer. One on a topic that takes none is dropped with it.
+    fn event_about(&mut self, topic: &str, payload: &[u8], retain: bool, caller: Caller) -> Option<Event> {
+        let about = self.topics.inbound(topic)?;
+        self.memory.token += 1;
+        let token = self.memory.token;
+        self.memory.waiting.insert(token, caller);
         Some(match about {
             Topic::Signal(strategy) => {
-                let read = signal::read(strategy, &payload, retain);
+                let read = signal::read(strategy, payload, retain);
                 let strategy = strategy.to_string();
                 Event::Signal(Box::new(SignalMessage { token, strategy, id: read.id, body: read.body }))
             }
-            Topic::Level(strategy) => Event::Level(level::read(token, strategy, &payload, retain)),
+            Topic::Level(strategy) => Event::Level(level::read(token, strategy, payload, retain)),
         })
     }
 

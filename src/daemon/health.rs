@@ -42,12 +42,20 @@ pub struct HealthReporter {
 impl HealthReporter {
     /// Publishes health and every feed.
     pub fn publish(&self, state: &State, now: Timestamp) {
+        let topic = self.topics.at("daemon/health");
+        let payload = health(&self.figures(state, now)).into_bytes();
+        self.outbox.transient(&topic, payload, Qos::AtLeastOnce);
+        (0..self.feeds.len()).for_each(|index| self.publish_feed(index, now));
+    }
+
+    /// How the daemon is.
+    pub fn figures(&self, state: &State, now: Timestamp) -> Health {
         let counters = self.outbox.counters();
         let feed_ages_ms = self.feeds.iter().map(|(id, status)| {
             let last = status.borrow().last_message;
             (*id, last.map(|last| now.since_ms(last).max(0)))
         });
-        let figures = Health {
+        Health {
             memory_bytes: memory_bytes(),
             commits_waiting: self.commit.waiting.load(Ordering::Relaxed) as u64,
             commits: self.commit.groups.load(Ordering::Relaxed),
@@ -66,10 +74,7 @@ impl HealthReporter {
             query_lag: self.commit.committed.load(Ordering::Relaxed).saturating_sub(self.indexer.applied()),
             feed_ages_ms: feed_ages_ms.collect(),
             time: now,
-        };
-        let topic = self.topics.at("daemon/health");
-        self.outbox.transient(&topic, health(&figures).into_bytes(), Qos::AtLeastOnce);
-        (0..self.feeds.len()).for_each(|index| self.publish_feed(index, now));
+        }
     }
 
     /// Publishes the state of one feed.

@@ -2,24 +2,28 @@
 
 use std::fs::File;
 use std::io::BufWriter;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
 use std::thread::JoinHandle as ThreadHandle;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
+use super::board::Board;
 use super::clock::Clock;
 use super::commit::{CommitContext, Committer, start as start_committer};
 use super::engine_loop::{EngineLoop, Inputs, Memory};
 use super::feed::{self, FeedSource, FeedStatus, FeedTask, RecordingClock, RecordingFeed, SyntheticFeed};
+use super::figures::Figures;
 use super::health::HealthReporter;
+use super::http::{self, HttpContext, HttpServer};
 use super::indexer::{self, IndexContext, IndexThread, Indexer};
 use super::mqtt::{self, Bus, MqttError};
 use super::options::{RunError, RunOptions};
 use super::outbox::{Outbox, OutboxHandle};
 use super::snapshots::Snapshots;
-use super::{GOODBYE, LAST_INDEX, LAST_WRITE};
+use super::{GOODBYE, LAST_HTTP, LAST_INDEX, LAST_WRITE};
 use crate::backtest::event_log::{EventLogWriter, LogStart};
 use crate::backtest::source::RecordingSource;
 use crate::config::{self, Broker, Config, FeedClock, FeedConfig};
@@ -59,6 +63,7 @@ pub struct Running {
     bus: Bus,
     commit_thread: ThreadHandle<()>,
     index_thread: IndexThread,
+    http: Option<HttpServer>,
     feeds_stop: watch::Sender<bool>,
     refiller: JoinHandle<()>,
     #[cfg(feature = "embedded-broker")]
@@ -75,6 +80,8 @@ impl Running {
         options: &RunOptions,
         stop: watch::Receiver<bool>,
     ) -> Result<Running, RunError> {
+        // First, so that a port that is taken is said before anything is touched.
+        let listener = listen(config, options)?;
         let (ledger, state) = open_store(config)?;
         let settings = config.engine_settings();
         let clock = clock_of(config)?;
@@ -86,7 +93,9 @@ impl Running {
         greet(options, address);
 
         let topics = Topics::new(&config.mqtt.base_topic);
-        let outbox = OutboxHandle::new(Outbox::new(state.published, ledger.last_sequence()));
+        let board = listener.is_some().then(|| Arc::new(Board::new(&config.mqtt.base_topic)));
+        let outbox = Outbox::new(state.published, ledger.last_sequence());
+        let outbox = OutboxHandle::shown(outbox, board.clone());
         let (inbound_sender, inbound) = mpsc::channel(INBOUND_MAX);
         let (bus, client) =
             mqtt::start(client_config(config, &topics, address), outbox.clone(), inbound_sender)?;
@@ -105,6 +114,30 @@ impl Running {
         let (markets, statuses, feeds) = start_feeds(config, &clock, &feeds_stopped)?;
         let started = info(&config.instance, clock.now(), &settings).into_bytes();
         outbox.retained(&topics.at("daemon/info"), started, None);
+        let figures = Arc::new(Figures::default());
+        let (command_sender, commands) = mpsc::channel(INBOUND_MAX);
+        let (ask, asked) = mpsc::channel(INBOUND_MAX);
+        let http = match listener.zip(board) {
+            None => None,
+            Some((listener, board)) => {
+                let context = HttpContext {
+                    config: config.http.clone(),
+                    board,
+                    history: indexer.clone(),
+                    commands: command_sender,
+                    ask,
+                    figures: Arc::clone(&figures),
+                    topics: topics.clone(),
+                    strategies: settings
+                        .strategies
+                        .iter()
+                        .map(|strategy| (strategy.id, strategy.kind))
+                        .collect(),
+                    limits: http::Limits::default(),
+                };
+                Some(HttpServer::start(listener, context).map_err(system("thread of HTTP"))?)
+            }
+        };
         let events = EngineLoop {
             health: HealthReporter {
                 feeds: statuses,
@@ -116,6 +149,7 @@ impl Running {
                 indexer: indexer.clone(),
             },
             engine: Engine::new(settings, state),
+            figures,
             clock,
             committer,
             outbox,
@@ -128,12 +162,13 @@ impl Running {
         };
         Ok(Running {
             events,
-            inputs: Inputs { inbound, markets, store, feeds, stop },
+            inputs: Inputs { inbound, commands, asked, markets, store, feeds, stop },
             client,
             store_id_new: new_store_id()?,
             bus,
             commit_thread,
             index_thread,
+            http,
             feeds_stop,
             refiller,
             #[cfg(feature = "embedded-broker")]
@@ -146,6 +181,11 @@ impl Running {
     pub async fn stop(mut self, orderly: bool) {
         let _ = self.feeds_stop.send(true);
         let mut written = self.flush().await;
+        // Commands that were not taken by now never are, and are told so.
+        self.inputs.close();
+        if let Some(http) = self.http.take() {
+            http.stop(LAST_HTTP).await;
+        }
         self.bus.shutdown(GOODBYE).await;
         if orderly && written && self.events.journal_published().await.is_ok() {
             written = self.flush().await;
@@ -177,6 +217,11 @@ impl Running {
     async fn flush(&self) -> bool {
         tokio::time::timeout(LAST_WRITE, self.events.committer.flush()).await.is_ok()
     }
+}
+
+fn listen(config: &Config, options: &RunOptions) -> Result<Option<TcpListener>, RunError> {
+    let Some(listen) = config.http.listen else { return Ok(None) };
+    http::bind(listen, options.any_port).map(Some).map_err(|error| RunError::Http { listen, error })
 }
 
 fn start_indexer(

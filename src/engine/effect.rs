@@ -7,7 +7,7 @@ use crate::model::ids::{FeedId, StrategyId, StrategyType, Symbol, VenueId};
 use crate::model::kpi::Kpis;
 use crate::model::market::MarketKey;
 use crate::model::order::Side;
-use crate::model::signal::SignalResult;
+use crate::model::signal::{Refusal, SignalResult};
 use crate::model::time::Timestamp;
 
 /// Something for the driver to do.
@@ -23,6 +23,8 @@ pub enum Effect {
         token: ReplyToken,
         /// The answer to a signal, if it was one that could be answered.
         result: Option<SignalResult>,
+        /// Why the message was refused, when it gets no such answer: a level, or a signal without a readable id.
+        refusal: Option<Refusal>,
     },
 }
 

@@ -101,7 +101,7 @@ impl StrategyManager {
             target_applied,
             result: result.clone(),
         }));
-        desk.emit(Effect::Reply { token, result: Some(result) });
+        desk.emit(Effect::Reply { token, result: Some(result), refusal: None });
     }
 
     /// Everything that can be judged before the position is looked at, in the order of the contract.
@@ -147,7 +147,7 @@ impl StrategyManager {
         let strategy = StrategyId::new(&message.strategy).ok();
         let text = format!("{}: {} (number {})", refusal.reason.as_str(), refusal.detail, self.unanswerable);
         desk.alert(AlertLevel::Warning, "signal_refused", strategy, text);
-        desk.emit(Effect::Reply { token: message.token, result: None });
+        desk.emit(Effect::Reply { token: message.token, result: None, refusal: Some(refusal.clone()) });
     }
 }
 
@@ -385,5 +385,5 @@ fn result_of(at: Timestamp, message: &SignalMessage, outcome: Outcome) -> Signal
 /// Publishes and replies a result that is not journalled.
 fn answer(desk: &mut Desk<'_>, token: ReplyToken, result: SignalResult) {
     desk.publish(Update::Result(result.clone()));
-    desk.emit(Effect::Reply { token, result: Some(result) });
+    desk.emit(Effect::Reply { token, result: Some(result), refusal: None });
 }

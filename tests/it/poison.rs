@@ -47,7 +47,7 @@ fn a_signal_that_breaks_the_engine_is_not_tried_again() {
     let message = SignalMessage { token: 1, strategy: "s1".into(), id: read.id, body: read.body };
     engine.handle(now, Event::Signal(Box::new(message)), &mut effects);
     let result = effects.iter().find_map(|effect| match effect {
-        Effect::Reply { token: 1, result } => result.clone(),
+        Effect::Reply { token: 1, result, .. } => result.clone(),
         _ => None,
     });
     let result = result.expect("the signal is answered");

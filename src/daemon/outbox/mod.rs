@@ -19,6 +19,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Notify;
 
+use super::board::Board;
 use events::Events;
 pub use events::Refill;
 use retained::Retained;
@@ -303,6 +304,8 @@ pub struct OutboxHandle {
 #[derive(Debug)]
 struct Shared {
     outbox: Mutex<Outbox>,
+    /// Shown beside it what it takes, for those who read over HTTP.
+    board: Option<Arc<Board>>,
     added: Notify,
     room: Notify,
 }
@@ -311,9 +314,16 @@ impl OutboxHandle {
     /// Shares `outbox`.
     #[must_use]
     pub fn new(outbox: Outbox) -> Self {
+        Self::shown(outbox, None)
+    }
+
+    /// Shares `outbox`, and shows on `board` what it takes.
+    #[must_use]
+    pub fn shown(outbox: Outbox, board: Option<Arc<Board>>) -> Self {
         Self {
             shared: Arc::new(Shared {
                 outbox: Mutex::new(outbox),
+                board,
                 added: Notify::new(),
                 room: Notify::new(),
             }),
@@ -322,16 +332,19 @@ impl OutboxHandle {
 
     /// [`Outbox::retained`].
     pub fn retained(&self, topic: &str, payload: Vec<u8>, expiry_s: Option<u32>) {
+        self.show(topic, &payload);
         self.add(|outbox| outbox.retained(topic, payload, expiry_s));
     }
 
     /// [`Outbox::event`].
     pub fn event(&self, sequence: u64, topic: &str, payload: Vec<u8>) {
+        self.show(topic, &payload);
         self.add(|outbox| outbox.event(sequence, topic, payload));
     }
 
     /// [`Outbox::transient`].
     pub fn transient(&self, topic: &str, payload: Vec<u8>, qos: Qos) {
+        self.show(topic, &payload);
         self.add(|outbox| outbox.transient(topic, payload, qos));
     }
 
@@ -380,6 +393,12 @@ impl OutboxHandle {
     /// Waits until something was added since the last wait. Only the MQTT client waits here.
     pub(super) async fn added(&self) {
         self.shared.added.notified().await;
+    }
+
+    fn show(&self, topic: &str, payload: &[u8]) {
+        if let Some(board) = &self.shared.board {
+            board.take(topic, payload);
+        }
     }
 
     fn add(&self, work: impl FnOnce(&mut Outbox)) {
