@@ -96,6 +96,8 @@ impl Daemon {
             r#"
 [mqtt]
 broker = "mqtt://127.0.0.1:{port}"
+[http]
+listen = ""
 [store]
 path = "{}"
 [feed.synthetic]
@@ -106,6 +108,7 @@ tick_size = 0.1
 lot_size = 0.0001
 [strategy.bench]
 type = "external"
+signals_per_minute_max = 1000000
 symbols = ["BTC-USDT"]
 balance = 100000000
 "#,

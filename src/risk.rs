@@ -164,6 +164,16 @@ pub fn trips(limits: &Limits, equity: Money, peak: Money, day_start: Money) -> i
     daily.into_iter().chain(drawdown)
 }
 
+/// The highest equity at which [`trips`] may say anything, or at which nothing is left (0); rounded like any quotient.
+pub fn trip_equity(limits: &Limits, peak: Money, day_start: Money) -> Money {
+    let daily = limits.daily_loss_max.map(|limit| day_start - limit);
+    let drawdown = limits
+        .drawdown_max_pct
+        .filter(|_| peak.is_positive())
+        .map(|limit| peak - Money::new(limit.value() * peak.value() / hundred()));
+    [daily, drawdown].into_iter().flatten().fold(Money::ZERO, Money::max)
+}
+
 fn hundred() -> rust_decimal::Decimal {
     rust_decimal::Decimal::ONE_HUNDRED
 }
@@ -187,6 +197,8 @@ mod tests {
         let check = |equity: &str, peak: &str, day_start: &str, expected: &[Trip]| {
             let tripped: Vec<Trip> = trips(&limits, money(equity), money(peak), money(day_start)).collect();
             assert_eq!(tripped, expected, "{equity}");
+            let threshold = trip_equity(&limits, money(peak), money(day_start));
+            assert!(tripped.is_empty() || money(equity) <= threshold, "{equity} above {threshold}");
         };
         check("960", "1000", "1000", &[]);
         check("950", "1000", "1000", &[Trip::DailyLoss]);

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use rust_decimal::Decimal;
 use tradebus::engine::Engine;
 use tradebus::engine::effect::Effect;
-use tradebus::engine::event::{Event, SignalMessage};
+use tradebus::engine::event::{Event, SignalMessage, SignalOrigin};
 use tradebus::engine::record::Record;
 use tradebus::engine::settings::{EngineSettings, MarketSettings, StrategySettings};
 use tradebus::engine::state::State;
@@ -98,6 +98,8 @@ pub fn settings(strategies: usize) -> EngineSettings {
         balance: money(1_000_000),
         default_size: None,
         confidence_min: None,
+        price_deviation_max_pct: None,
+        signals_per_minute_max: 1_000_000,
         limits: limits.clone(),
         paper: PaperSettings {
             fee_taker_ratio: ratio(6, 4),
@@ -205,7 +207,8 @@ impl Scenario {
         let (count, time) = (self.count, self.at);
         let text = format!(r#"{{"id":"{index}-{count}","time":"{time}","symbol":"BTC-USDT",{wish}}}"#);
         let read = signal::read(&strategy, text.as_bytes(), false);
-        let message = SignalMessage { token: 1, strategy, id: read.id, body: read.body };
+        let message =
+            SignalMessage { token: 1, strategy, id: read.id, body: read.body, origin: SignalOrigin::Native };
         self.handle(Event::Signal(Box::new(message)));
     }
 

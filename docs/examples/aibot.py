@@ -9,6 +9,8 @@ Needs paho-mqtt 2 (`pip install paho-mqtt`) and in tradebus' configuration
     ticks = true
     default_size = { equity_pct = 10 }
 
+Against `tradebus demo`, which has such a strategy: `python3 aibot.py --feed synthetic --fast-s 5 --slow-s 20`.
+
 The decision here is a crossing of two moving averages: put yours into `Model`. What stays worth keeping around it:
 
 - Signals are targets (`long`, `short`, `flat`): repeating one does no harm, and the next one heals a lost one.

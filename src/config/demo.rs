@@ -24,7 +24,7 @@ pub struct Demo<'a> {
 
 impl Config {
     /// A synthetic market of three pairs, or the recordings in a loop; the embedded broker; a strategy `demo` for
-    /// signals and `tv1` for TradingView alerts.
+    /// signals, `tv1` for TradingView alerts, and `bot1` for a bot that reads ticks.
     ///
     /// # Errors
     /// When a file does not exist, its symbol cannot be told, or the build has no embedded broker.
@@ -36,7 +36,12 @@ impl Config {
         // A strategy has one quote currency; files of others are still published.
         let quote = symbols.first().map(|symbol| symbol.quote().to_owned()).unwrap_or_default();
         let traded: BTreeSet<Symbol> = symbols.into_iter().filter(|symbol| symbol.quote() == quote).collect();
-        for (id, kind, more) in [("demo", "external", ""), ("tv1", "tradingview", "key_required = false\n")] {
+        let strategies = [
+            ("demo", "external", ""),
+            ("tv1", "tradingview", "key_required = false\n"),
+            ("bot1", "aibot", "ticks = true\n"),
+        ];
+        for (id, kind, more) in strategies {
             text.push_str(&format!(
                 "\n[strategy.{id}]\ntype = \"{kind}\"\nsymbols = {}\nbalance = 10000\n\
                  default_size = {{ equity_pct = 10 }}\n{more}",

@@ -8,6 +8,7 @@ use super::http::HttpConfig;
 use super::mqtt::{Broker, MqttConfig};
 use super::schema::join;
 use super::strategy::StrategyConfig;
+use super::tradingview::TradingViewConfig;
 use super::{Config, LogFormat};
 use crate::exchange::paper::PaperSettings;
 use crate::model::amount::Ratio;
@@ -23,6 +24,7 @@ impl Config {
         out.table("store");
         out.text("path", self.store.path.to_string_lossy());
         out.text("engine", self.store.engine.as_str());
+        out.bare("journal_file_kb_max", self.store.journal_file_bytes_max / 1024);
         out.bare("equity_interval_s", self.store.equity_interval_s);
         out.bare("equity_retention_days", self.store.equity_retention_days.unwrap_or(0));
         out.bare("signal_retention_days", self.store.signal_retention_days.unwrap_or(0));
@@ -131,6 +133,7 @@ impl Toml {
         }
         self.text("base_topic", &mqtt.base_topic);
         self.text("discovery_prefix", mqtt.discovery_prefix.as_deref().unwrap_or_default());
+        self.text("birth_topic", mqtt.birth_topic.as_deref().unwrap_or_default());
         self.bare("session_expiry_s", mqtt.session_expiry_s);
         self.bare("price_interval_ms", mqtt.price_interval_ms);
         self.number("price_deadband_bps", mqtt.price_deadband_bps);
@@ -167,6 +170,19 @@ impl Toml {
         }
     }
 
+    fn tradingview(&mut self, path: &str, alerts: &TradingViewConfig) {
+        let file = alerts.key.as_ref().and_then(|key| key.file.as_ref());
+        self.maybe("key_file", file.map(|file| file.to_string_lossy()), Toml::text);
+        self.bare("key_required", alerts.key_required);
+        self.texts("accept_from", &alerts.accept_from);
+        self.bare("contracts_as_size", alerts.contracts_as_size);
+        self.maybe::<Ratio>("price_deviation_max_pct", alerts.price_deviation_max_pct, Toml::number);
+        self.table(&format!("{path}.overrides"));
+        for (name, symbol) in &alerts.overrides {
+            self.text(&join("", name), symbol.as_str());
+        }
+    }
+
     fn limits(&mut self, path: &str, limits: &Limits) {
         self.table(path);
         self.maybe("order_notional_max", limits.order_notional_max, Toml::number);
@@ -200,6 +216,10 @@ impl Toml {
         self.bare("ticks", strategy.ticks);
         self.number("balance", strategy.balance);
         self.maybe::<Ratio>("confidence_min", strategy.confidence_min, Toml::number);
+        self.bare("signals_per_minute_max", strategy.signals_per_minute_max);
+        if let Some(alerts) = &strategy.tradingview {
+            self.tradingview(&path, alerts);
+        }
         if let Some(size) = strategy.default_size {
             self.table(&format!("{path}.default_size"));
             match size {

@@ -62,6 +62,11 @@ fn strategy_settings(strategy: &StrategyConfig) -> StrategySettings {
         balance: strategy.balance,
         default_size: strategy.default_size,
         confidence_min: strategy.confidence_min,
+        price_deviation_max_pct: strategy
+            .tradingview
+            .as_ref()
+            .and_then(|alerts| alerts.price_deviation_max_pct),
+        signals_per_minute_max: strategy.signals_per_minute_max,
         limits: strategy.limits.clone(),
         paper: strategy.paper.clone(),
     }

@@ -29,6 +29,13 @@ pub struct FeedConfig {
 }
 
 impl FeedConfig {
+    /// What TradingView calls the exchange whose prices these are; `None` when they are of none in particular.
+    pub fn exchange(&self) -> Option<&'static str> {
+        match &self.source {
+            FeedSource::Recording { .. } | FeedSource::Synthetic { .. } => None,
+        }
+    }
+
     /// By which clock its events are stamped. All feeds of a configuration have the same one.
     pub fn clock(&self) -> FeedClock {
         match &self.source {

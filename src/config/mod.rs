@@ -22,6 +22,7 @@ mod schema;
 mod secret;
 mod source;
 mod strategy;
+mod tradingview;
 mod value;
 
 use std::collections::BTreeMap;
@@ -35,6 +36,7 @@ pub use mqtt::{Broker, MqttConfig};
 pub use secret::Secret;
 pub use source::{ENVIRONMENT_PREFIX, FILE_DEFAULT, FileSource, Sources};
 pub use strategy::{AccountConfig, Route, StrategyConfig, TypeConfig};
+pub use tradingview::TradingViewConfig;
 
 use crate::exchange::paper::PaperSettings;
 use crate::model::ids::{StrategyType, Symbol};
@@ -78,6 +80,8 @@ pub struct StoreConfig {
     pub path: PathBuf,
     /// What keeps the history that can be asked for.
     pub engine: EngineKind,
+    /// Bytes at which a file of the journal is followed by a new one.
+    pub journal_file_bytes_max: u64,
     /// Seconds between two samples of equity for charts.
     pub equity_interval_s: u32,
     /// How long those are kept; `None` is for ever.
@@ -202,6 +206,7 @@ fn read_store(table: &Table) -> StoreConfig {
     StoreConfig {
         path: path.unwrap_or_default(),
         engine: engine.unwrap_or(EngineKind::Sled),
+        journal_file_bytes_max: u64::from(number("journal_file_kb_max")) * 1024,
         equity_interval_s: number("equity_interval_s"),
         equity_retention_days: days("equity_retention_days"),
         signal_retention_days: days("signal_retention_days"),

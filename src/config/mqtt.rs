@@ -7,6 +7,7 @@ use secrecy::SecretString;
 use super::reader::Table;
 use super::schema::BROKER_DEFAULT;
 use super::secret::{Secret, read_secret};
+use crate::message::discovery::birth_topic;
 use crate::model::amount::Ratio;
 
 /// The port of a broker whose address names none.
@@ -29,6 +30,8 @@ pub struct MqttConfig {
     pub base_topic: String,
     /// What discovery topics begin with; `None` turns discovery off.
     pub discovery_prefix: Option<String>,
+    /// Where Home Assistant says that it started; `None` when discovery is off.
+    pub birth_topic: Option<String>,
     /// How long the broker keeps our session while we are away, in seconds: 60 to 604,800.
     pub session_expiry_s: u32,
     /// The shortest time between two publications of a price or a state, in milliseconds: 100 to 60,000.
@@ -53,7 +56,7 @@ pub enum Broker {
 
 pub(super) fn read_mqtt(table: &Table) -> MqttConfig {
     let broker = read_broker(table);
-    let mqtt = MqttConfig {
+    let mut mqtt = MqttConfig {
         embedded_listen: read_listen(table),
         username: table.text_maybe("username"),
         password: read_password(table),
@@ -62,6 +65,7 @@ pub(super) fn read_mqtt(table: &Table) -> MqttConfig {
             String::new()
         }),
         discovery_prefix: read_topic(table, "discovery_prefix"),
+        birth_topic: read_topic(table, "birth_topic"),
         session_expiry_s: u32::try_from(table.integer("session_expiry_s")).unwrap_or(u32::MAX),
         price_interval_ms: table.integer("price_interval_ms"),
         price_deadband_bps: Ratio::new(table.number("price_deadband_bps")),
@@ -82,6 +86,13 @@ pub(super) fn read_mqtt(table: &Table) -> MqttConfig {
             format!("{:?} is also base_topic; they must differ", mqtt.base_topic),
         );
     }
+    let own = format!("{}/", mqtt.base_topic);
+    if mqtt.birth_topic.as_ref().is_some_and(|topic| topic.starts_with(&own)) {
+        table.problem("birth_topic", format!("is below base_topic {:?}, which is ours", mqtt.base_topic));
+    }
+    let given = mqtt.birth_topic.take();
+    mqtt.birth_topic =
+        mqtt.discovery_prefix.as_deref().map(|prefix| given.unwrap_or_else(|| birth_topic(prefix)));
     mqtt
 }
 

@@ -308,6 +308,28 @@ impl<'a> Table<'a> {
         numbers
     }
 
+    /// A table of texts, sorted by name: name, path and text. Empty when it is missing.
+    pub fn text_table(&self, name: &str) -> Vec<(String, String, String)> {
+        let path = self.path_of(name);
+        let outer = self.value(name).and_then(|value| self.dict_of(&path, value)).unwrap_or_default();
+        if outer.len() > ENTRIES_MAX {
+            self.problem(name, format!("has {} entries; at most {ENTRIES_MAX} are taken", outer.len()));
+        }
+        let mut texts = Vec::new();
+        for (name, value) in outer.into_iter().take(ENTRIES_MAX) {
+            let path = join(&path, &name);
+            match value.as_str() {
+                Some(text) => texts.push((name, path, text.to_owned())),
+                None => {
+                    let from = self.reader.origin(&value).suffix();
+                    self.reader
+                        .problem(&path, format!("{} is not a text; write it in quotes{from}", shown(&value)));
+                }
+            }
+        }
+        texts
+    }
+
     /// What the table knows about a key.
     ///
     /// # Panics

@@ -36,6 +36,8 @@ pub(super) enum Kind {
     Named(&'static [Key]),
     /// A table of numbers, whose names are the user's.
     Numbers(Range),
+    /// A table of texts, whose names are the user's.
+    TextTable,
 }
 
 /// Where a decimal number must lie.
@@ -117,6 +119,7 @@ pub(super) const MQTT: &[Key] = &[
     key("password", Kind::Secret),
     with("base_topic", Kind::Text, "tradebus"),
     with("discovery_prefix", Kind::Text, "homeassistant"),
+    with("birth_topic", Kind::Text, ""),
     with("session_expiry_s", Kind::Integer(60, 604_800), "86400"),
     with("price_interval_ms", Kind::Integer(100, 60_000), "5000"),
     with("price_deadband_bps", number("0", "1000"), "1"),
@@ -125,6 +128,7 @@ pub(super) const MQTT: &[Key] = &[
 pub(super) const STORE: &[Key] = &[
     with("path", Kind::Path, "/var/lib/tradebus"),
     with("engine", Kind::Words(&["sled", "memory", "redb"]), "sled"),
+    with("journal_file_kb_max", Kind::Integer(64, 1_048_576), "65536"),
     with("equity_interval_s", Kind::Integer(60, 86_400), "300"),
     with("equity_retention_days", Kind::Integer(0, 36_500), "365"),
     with("signal_retention_days", Kind::Integer(0, 36_500), "0"),
@@ -213,8 +217,13 @@ pub(super) const STRATEGY: &[Key] = &[
     key("confidence_min", number("0", "1")),
     key("limits", Kind::Table(LIMITS)),
     key("paper", Kind::Table(PAPER)),
+    with("signals_per_minute_max", Kind::Integer(1, 1_000_000), "600"),
     with("key_file", Kind::SecretFile, ""),
-    key("key_required", Kind::Flag),
+    with("key_required", Kind::Flag, "true"),
+    key("accept_from", Kind::Texts),
+    key("overrides", Kind::TextTable),
+    with("contracts_as_size", Kind::Flag, "false"),
+    key("price_deviation_max_pct", above_zero("100")),
 ];
 
 pub(super) const SIZE: &[Key] = &[

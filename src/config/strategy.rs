@@ -7,6 +7,7 @@ use super::later::{NOT_AVAILABLE, check_venue};
 use super::market::{read_limits, read_paper, read_symbols};
 use super::reader::Table;
 use super::schema::{STRATEGY_TYPES, suggestion};
+use super::tradingview::{TradingViewConfig, read_tradingview};
 use crate::exchange::paper::PaperSettings;
 use crate::model::amount::{Money, Quantity, Ratio};
 use crate::model::ids::{FeedId, StrategyId, StrategyType, Symbol, VenueId};
@@ -17,7 +18,7 @@ use crate::risk::Limits;
 const STRATEGIES_MAX: usize = 200;
 
 /// A source of signals with its own ledger.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct StrategyConfig {
     /// Its id. No two differ only by case.
     pub id: StrategyId,
@@ -37,6 +38,10 @@ pub struct StrategyConfig {
     pub default_size: Option<Size>,
     /// Signals with a lower confidence (0 to 1) are refused.
     pub confidence_min: Option<Ratio>,
+    /// The most new signals at once and in each minute after that: 1 to 1,000,000.
+    pub signals_per_minute_max: u32,
+    /// How alerts are taken; there when its type is `tradingview`.
+    pub tradingview: Option<TradingViewConfig>,
     /// Its limits.
     pub limits: Limits,
     /// How its paper exchange fills.
@@ -179,7 +184,6 @@ fn read_strategy(
     if kind.is_none() {
         table.problem("type", format!("is missing; write one of {}", STRATEGY_TYPES.join(", ")));
     }
-    check_key(table, kind);
     let feed = read_feed(table, feeds);
     let symbols = read_symbols(table, feed.map_or(&[], |feed| &feed.symbols));
     check_symbols(table, &symbols, feed);
@@ -187,6 +191,8 @@ fn read_strategy(
     let balance = Money::new(table.number("balance"));
     let ticks = table.flag("ticks");
     let confidence_min = table.number_maybe("confidence_min").map(Ratio::new);
+    let signals_per_minute_max = u32::try_from(table.integer("signals_per_minute_max")).unwrap_or(u32::MAX);
+    let tradingview = read_tradingview(table, kind, feed, &symbols);
     let default_size = read_size(table);
     let limits = read_limits(&table.table("limits"));
     let paper = read_paper(&table.table("paper"), Some(paper));
@@ -200,32 +206,11 @@ fn read_strategy(
         balance,
         default_size,
         confidence_min,
+        signals_per_minute_max,
+        tradingview,
         limits,
         paper,
     })
-}
-
-/// TradingView keys are of a later version: asking for one is a problem, and not saying anything a warning.
-fn check_key(table: &Table, kind: Option<&str>) {
-    if table.text_maybe("key_file").is_some() {
-        table.problem(
-            "key_file",
-            format!("a key {NOT_AVAILABLE}; leave the key out, and key_required = false"),
-        );
-    }
-    let required = table.flag("key_required");
-    if required {
-        table.problem(
-            "key_required",
-            format!("true {NOT_AVAILABLE}; only let trusted clients publish to its topic"),
-        );
-    } else if kind == Some("tradingview") && !table.has("key_required") {
-        table.warning(
-            "key_required",
-            "alerts are taken without a key in this version; write key_required = false when only trusted clients \
-             can publish",
-        );
-    }
 }
 
 fn read_feed<'a>(table: &Table, feeds: &'a [FeedConfig]) -> Option<&'a FeedConfig> {

@@ -1,9 +1,9 @@
 //! The committing thread: nothing leaves before what it depends on is on disk.
 //!
-//! It takes all batches that wait, journals their records with one write and one sync, and only then releases what they
+//! It journals the records of all batches that wait with one write and one sync, and only then releases what they
 //! protect: event messages, results, states, acknowledgements. It never waits for the broker, and the engine loop never
-//! waits for it. While the disk fails it repeats the same group with growing pauses and goes on collecting; of a
-//! retained topic it keeps only the newest value meanwhile, so that an outage costs memory only for records.
+//! for it. While the disk fails it repeats the group with growing pauses and goes on collecting; of a retained topic it
+//! keeps only the newest value meanwhile, so that an outage costs memory only for records.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -12,6 +12,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
 use super::caller::Reply;
 use super::mqtt::Bus;
@@ -151,7 +152,7 @@ pub struct CommitContext {
 pub fn start(context: CommitContext) -> std::io::Result<(Committer, std::thread::JoinHandle<()>)> {
     let (sender, receiver) = channel();
     let figures = Arc::new(CommitFigures::default());
-    let committer = Committer { jobs: sender, figures: Arc::clone(&figures) };
+    let committer = Committer { jobs: sender, figures: figures.clone() };
     let replayed_through = context.ledger.last_sequence();
     figures.committed.store(replayed_through, Ordering::Release);
     let mut thread = Thread { context, figures, replayed_through, group: Group::default() };
@@ -173,6 +174,8 @@ struct Group {
     records: Vec<Record>,
     released: Vec<Released>,
     retained: BTreeMap<String, (String, Option<u32>)>,
+    /// Batches that came while the disk failed and still count as waiting.
+    held: usize,
 }
 
 /// What leaves after the commit, in order.
@@ -254,7 +257,8 @@ impl Thread {
                         tracing::error!(%error, "the store fails: no new entries, exits still pass");
                         let _ = self.context.events.send(StoreEvent::Failing);
                     }
-                    self.wait_and_collect(jobs, pause, &mut later, &error);
+                    tracing::debug!(%error, ?pause, "writing again after a pause");
+                    self.wait_and_collect(jobs, pause, &mut later);
                     pause = (pause * 2).min(RETRY_MAX);
                 }
             }
@@ -270,31 +274,35 @@ impl Thread {
     }
 
     /// Passes a pause and collects what comes meanwhile, so that it joins the group that is tried again.
-    fn wait_and_collect(
-        &mut self,
-        jobs: &Receiver<Job>,
-        pause: Duration,
-        later: &mut Vec<Job>,
-        error: &JournalError,
-    ) {
-        tracing::debug!(%error, ?pause, "writing again after a pause");
-        match jobs.recv_timeout(pause) {
-            Ok(Job::Batch(items)) => {
-                self.figures.waiting.fetch_sub(1, Ordering::Relaxed);
-                self.group.add(items);
+    fn wait_and_collect(&mut self, jobs: &Receiver<Job>, pause: Duration, later: &mut Vec<Job>) {
+        // What comes must not cut the pause short: the disk would be tried, and the group encoded, with every job.
+        let end = Instant::now() + pause;
+        loop {
+            let job = match jobs.recv_timeout(end.saturating_duration_since(Instant::now())) {
+                Ok(job) => job,
+                Err(RecvTimeoutError::Timeout) => return,
+                // Nobody gives jobs any more, but what was given must still reach the disk.
+                Err(RecvTimeoutError::Disconnected) => return std::thread::sleep(pause),
+            };
+            // What takes memory until the disk works counts as waiting, so that the bus waits at the limit.
+            match job {
+                Job::Batch(items) => {
+                    let holds = items.iter().any(|item| !matches!(item, Item::Message(_)));
+                    self.group.held += usize::from(holds);
+                    self.figures.waiting.fetch_sub(usize::from(!holds), Ordering::Relaxed);
+                    self.group.add(items);
+                }
+                other => {
+                    self.figures.waiting.fetch_sub(1, Ordering::Relaxed);
+                    later.push(other);
+                }
             }
-            Ok(other) => {
-                self.figures.waiting.fetch_sub(1, Ordering::Relaxed);
-                later.push(other);
-            }
-            Err(RecvTimeoutError::Timeout) => {}
-            // Nobody gives jobs any more, but what was given must still reach the disk.
-            Err(RecvTimeoutError::Disconnected) => std::thread::sleep(pause),
         }
     }
 
     fn release(&mut self) {
         let group = std::mem::take(&mut self.group);
+        self.figures.waiting.fetch_sub(group.held, Ordering::Relaxed);
         let first = self.context.ledger.last_sequence() + 1 - group.records.len() as u64;
         let (outbox, topics) = (&self.context.outbox, &self.context.topics);
         let mut replies = Vec::new();
@@ -368,6 +376,7 @@ pub fn send(outbox: &OutboxHandle, message: Message) {
     let payload = message.payload.into_bytes();
     match message.kind {
         MessageKind::Retained(expiry_s) => outbox.retained(&message.topic, payload, expiry_s),
+        MessageKind::Announcement => outbox.announce(&message.topic, payload),
         MessageKind::Once => outbox.transient(&message.topic, payload, Qos::AtLeastOnce),
         MessageKind::Fleeting => outbox.transient(&message.topic, payload, Qos::AtMostOnce),
     }

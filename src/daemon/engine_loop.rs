@@ -15,6 +15,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 
+use super::announcer::{Announcer, Cause};
 use super::caller::{Caller, Command, Reply};
 use super::clock::Clock;
 use super::commit::{Committer, Item, Job, StoreEvent, send};
@@ -28,10 +29,11 @@ use super::snapshots::Snapshots;
 use crate::backtest::event_log::EventLogWriter;
 use crate::engine::Engine;
 use crate::engine::effect::{Effect, Update};
-use crate::engine::event::{Event, ReplyToken, SignalMessage};
+use crate::engine::event::{Event, ReplyToken, SignalMessage, SignalOrigin};
 use crate::engine::record::Record;
 use crate::message::daemon::Health;
 use crate::message::topic::{Inbound as Topic, Topics};
+use crate::message::tradingview::{self, TradingViewSettings};
 use crate::message::{level, signal, view};
 use crate::model::ids::{SignalId, StoreId, StrategyId};
 use crate::model::market::MarketEvent;
@@ -90,8 +92,10 @@ pub struct EngineLoop {
     pub bus: Bus,
     /// How topics are called.
     pub topics: Topics,
-    /// Topics below this prefix are never taken as response topics.
-    pub discovery_prefix: Option<String>,
+    /// The strategies that take TradingView alerts, and how theirs are read.
+    pub alerts: BTreeMap<StrategyId, TradingViewSettings>,
+    /// To Home Assistant.
+    pub announcer: Announcer,
     /// Health and feeds.
     pub health: HealthReporter,
     /// Counts for the operator.
@@ -124,6 +128,7 @@ impl EngineLoop {
         self.memory.checkpointed = self.engine.state().sequence;
         self.memory.month = self.clock.now().month();
         self.handle(Event::Start { store_id_new }).await?;
+        self.announce(Cause::SessionLost).await?;
         let mut published = ticking(PUBLISHED_INTERVAL);
         let mut health = ticking(HEALTH_INTERVAL);
         let mut charts = ticking(self.snapshots.chart_interval);
@@ -154,6 +159,7 @@ impl EngineLoop {
                 () = tokio::time::sleep(wakeup.unwrap_or_default()), if wakeup.is_some() => {
                     self.handle(Event::Wakeup).await?;
                 }
+                cause = self.announcer.next() => self.announce(cause).await?,
                 _ = published.tick() => self.journal_published().await?,
                 _ = health.tick() => {
                     self.health.publish(self.engine.state(), self.clock.now());
@@ -174,7 +180,8 @@ impl EngineLoop {
         self.handle(Event::Shutdown).await
     }
 
-    /// Journals through which event the broker acknowledged, so that a restart repeats only the rest.
+    /// Journals through which event the broker acknowledged, so that a restart repeats only the rest; and what it took
+    /// back from Home Assistant.
     ///
     /// # Errors
     /// When the engine failed.
@@ -182,6 +189,21 @@ impl EngineLoop {
         let through = self.outbox.acknowledged_through();
         if through > self.engine.state().published {
             self.handle(Event::Published { through }).await?;
+        }
+        match self.announcer.settled() {
+            devices if devices.is_empty() => Ok(()),
+            devices => self.handle(Event::Announced(devices)).await,
+        }
+    }
+
+    /// Tells Home Assistant what there is, once that is on disk.
+    async fn announce(&mut self, cause: Cause) -> Result<(), RunError> {
+        if cause == Cause::Released {
+            self.announcer.on_released();
+        } else if !self.announcer.waits(cause == Cause::Birth) {
+            let announcement = self.announcer.announcement(&self.engine);
+            self.handle(Event::Announced(announcement.pending.clone())).await?;
+            self.announcer.send(announcement, &self.committer);
         }
         Ok(())
     }
@@ -277,7 +299,8 @@ impl EngineLoop {
     /// Reads a message from the bus. What is nothing for the engine is acknowledged here.
     fn event_of(&mut self, inbound: Inbound) -> Option<Event> {
         let Inbound { topic, payload, retain, response_topic, correlation, ack } = inbound;
-        if self.topics.inbound(&topic).is_none() || payload.is_empty() {
+        let heard = self.announcer.hears(&topic, &payload, retain);
+        if heard || self.topics.inbound(&topic).is_none() || payload.is_empty() {
             self.bus.ack(ack);
             return None;
         }
@@ -299,8 +322,19 @@ impl EngineLoop {
         Some(match about {
             Topic::Signal(strategy) => {
                 let read = signal::read(strategy, payload, retain);
-                let strategy = strategy.to_string();
-                Event::Signal(Box::new(SignalMessage { token, strategy, id: read.id, body: read.body }))
+                let (strategy, origin) = (strategy.to_string(), SignalOrigin::Native);
+                Event::Signal(Box::new(SignalMessage {
+                    token,
+                    strategy,
+                    id: read.id,
+                    body: read.body,
+                    origin,
+                }))
+            }
+            Topic::Alert(strategy) => {
+                let read = tradingview::read(strategy, payload, retain, &self.alerts);
+                report::log_alert(&read);
+                Event::Signal(Box::new(read.into_message(token)))
             }
             Topic::Level(strategy) => Event::Level(level::read(token, strategy, payload, retain)),
         })
@@ -309,10 +343,8 @@ impl EngineLoop {
     /// Whether a response may go there: not into our own tree (it could be a command), nor into Home Assistant's.
     fn may_respond(&self, topic: &str) -> bool {
         let own = self.topics.at("");
-        let discovery =
-            self.discovery_prefix.as_ref().is_some_and(|prefix| topic.starts_with(prefix.as_str()));
         let valid = !topic.is_empty() && !topic.contains(['+', '#', '\0']) && !topic.starts_with('$');
-        valid && !topic.starts_with(&own) && !discovery
+        valid && !topic.starts_with(&own) && !self.announcer.owns(topic)
     }
 
     /// How long until the engine wants to be woken. A recorded clock wakes nobody: only its events move it.

@@ -3,6 +3,7 @@
 //! [`run`] wires it: store, broker, outbox, MQTT client, committing thread, feeds, loop; and takes it apart in the
 //! opposite order. Its parts meet only through inboxes and the outbox.
 
+mod announcer;
 pub mod board;
 #[cfg(feature = "embedded-broker")]
 pub mod broker;
@@ -11,6 +12,7 @@ pub mod clock;
 pub mod commit;
 pub mod engine_loop;
 pub mod feed;
+mod feeds;
 pub mod figures;
 pub mod health;
 pub mod http;
@@ -20,6 +22,8 @@ pub mod options;
 pub mod outbox;
 mod report;
 mod snapshots;
+#[cfg(test)]
+mod store_tests;
 mod wiring;
 
 use std::time::Duration;

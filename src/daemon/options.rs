@@ -62,11 +62,16 @@ pub enum RunError {
 }
 
 impl RunError {
-    /// The exit code, by sysexits: 65 damaged data, 69 unavailable, 70 internal, 71 system, 75 try again, 78 settings.
+    /// The exit code, by sysexits: 65 damaged data, 69 unavailable, 70 internal, 71 system, 74 a disk that
+    /// refuses, 75 try again, 78 settings.
     pub fn exit_code(&self) -> u8 {
-        use crate::store::{LedgerError, StoreError};
+        use crate::store::{JournalError, LedgerError, StoreError};
         match self {
             RunError::Store { error: LedgerError::Store(StoreError::Locked { .. }), .. } => 75,
+            RunError::Store {
+                error: LedgerError::Store(StoreError::Io(_)) | LedgerError::Journal(JournalError::Io(_)),
+                ..
+            } => 74,
             RunError::Store { .. } => 65,
             RunError::Broker(_) | RunError::Mqtt(_) | RunError::Http { .. } => 69,
             RunError::Feed { .. } => 65,

@@ -3,6 +3,7 @@
 use crate::engine::effect::{AlertLevel, Effect, Update};
 use crate::engine::event::LevelScope;
 use crate::engine::record::Record;
+use crate::message::tradingview::ReadAlert;
 
 /// Logs an effect, or nothing for the many that are of no interest afterwards.
 pub fn log(effect: &Effect) {
@@ -26,6 +27,16 @@ pub fn log(effect: &Effect) {
             tracing::info!(strategy, id, status, reason, repeated = result.repeated, "signal {detail}");
         }
         Effect::Publish(_) | Effect::Reply { .. } => {}
+    }
+}
+
+/// Logs what an alert says and tradebus does not follow, because its sender may wonder.
+pub fn log_alert(alert: &ReadAlert) {
+    if let Ok(read) = &alert.body
+        && !read.ignored.is_empty()
+    {
+        let (strategy, fields) = (alert.strategy.as_str(), read.ignored.join(", "));
+        tracing::info!(strategy, fields, "sizes in an alert that do not count");
     }
 }
 

@@ -10,11 +10,12 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
+use super::announcer::Announcer;
 use super::board::Board;
 use super::clock::Clock;
 use super::commit::{CommitContext, Committer, start as start_committer};
 use super::engine_loop::{EngineLoop, Inputs, Memory};
-use super::feed::{self, FeedSource, FeedStatus, FeedTask, RecordingClock, RecordingFeed, SyntheticFeed};
+use super::feeds::{clock_of, start_feeds};
 use super::figures::Figures;
 use super::health::HealthReporter;
 use super::http::{self, HttpContext, HttpServer};
@@ -25,21 +26,16 @@ use super::outbox::{Outbox, OutboxHandle};
 use super::snapshots::Snapshots;
 use super::{GOODBYE, LAST_HTTP, LAST_INDEX, LAST_WRITE};
 use crate::backtest::event_log::{EventLogWriter, LogStart};
-use crate::backtest::source::RecordingSource;
-use crate::config::{self, Broker, Config, FeedClock, FeedConfig};
+use crate::config::{Broker, Config};
 use crate::engine::Engine;
 use crate::engine::settings::EngineSettings;
 use crate::engine::state::State;
 use crate::message::daemon::info;
 use crate::message::topic::Topics;
 use crate::model::ids::StoreId;
-use crate::model::market::MarketEvent;
-use crate::model::time::Timestamp;
 use crate::store::Ledger;
-use crate::venue::synthetic::SyntheticSymbol;
+use crate::store::disk::{Disk, SystemDisk};
 
-/// Prices that wait for the engine; then feeds wait.
-const MARKETS_MAX: usize = 1_024;
 /// Messages from the bus that wait for the engine; then the broker waits.
 const INBOUND_MAX: usize = 64;
 /// How long a refill waits after one that brought nothing.
@@ -80,9 +76,22 @@ impl Running {
         options: &RunOptions,
         stop: watch::Receiver<bool>,
     ) -> Result<Running, RunError> {
+        Running::start_on(config, options, stop, Box::new(SystemDisk)).await
+    }
+
+    /// The same on another disk.
+    ///
+    /// # Errors
+    /// What cannot start.
+    pub async fn start_on(
+        config: &Config,
+        options: &RunOptions,
+        stop: watch::Receiver<bool>,
+        disk: Box<dyn Disk>,
+    ) -> Result<Running, RunError> {
         // First, so that a port that is taken is said before anything is touched.
         let listener = listen(config, options)?;
-        let (ledger, state) = open_store(config)?;
+        let (ledger, state) = open_store(config, disk)?;
         let settings = config.engine_settings();
         let clock = clock_of(config)?;
         let log = event_log(options, &settings, &state)?;
@@ -91,7 +100,6 @@ impl Running {
         #[cfg(not(feature = "embedded-broker"))]
         let address = None;
         greet(options, address);
-
         let topics = Topics::new(&config.mqtt.base_topic);
         let board = listener.is_some().then(|| Arc::new(Board::new(&config.mqtt.base_topic)));
         let outbox = Outbox::new(state.published, ledger.last_sequence());
@@ -112,8 +120,8 @@ impl Running {
         let refiller = tokio::spawn(refill(outbox.clone(), committer.clone()));
         let (feeds_stop, feeds_stopped) = watch::channel(false);
         let (markets, statuses, feeds) = start_feeds(config, &clock, &feeds_stopped)?;
-        let started = info(&config.instance, clock.now(), &settings).into_bytes();
-        outbox.retained(&topics.at("daemon/info"), started, None);
+        let info = info(&config.instance, clock.now(), &settings).into_bytes();
+        outbox.retained(&topics.at("daemon/info"), info, None);
         let figures = Arc::new(Figures::default());
         let (command_sender, commands) = mpsc::channel(INBOUND_MAX);
         let (ask, asked) = mpsc::channel(INBOUND_MAX);
@@ -152,10 +160,11 @@ impl Running {
             figures,
             clock,
             committer,
+            announcer: Announcer::new(config, outbox.clone(), bus.status()),
             outbox,
             bus: bus.clone(),
             topics,
-            discovery_prefix: config.mqtt.discovery_prefix.clone(),
+            alerts: config.tradingview(),
             log,
             snapshots: Snapshots::new(indexer, config.store.equity_interval_s),
             memory: Memory::default(),
@@ -247,31 +256,16 @@ fn system(what: &'static str) -> impl FnOnce(std::io::Error) -> RunError {
     move |error| RunError::System { what, error }
 }
 
-fn open_store(config: &Config) -> Result<(Ledger, State), RunError> {
+fn open_store(config: &Config, disk: Box<dyn Disk>) -> Result<(Ledger, State), RunError> {
     let dir = &config.store.path;
-    let (ledger, opening) = Ledger::open(dir).map_err(|error| RunError::Store { dir: dir.clone(), error })?;
+    let (ledger, opening) = Ledger::open_on(dir, config.store.journal_file_bytes_max, disk)
+        .map_err(|error| RunError::Store { dir: dir.clone(), error })?;
     for warning in &opening.warnings {
         tracing::warn!("store: {warning}");
     }
     let sequence = opening.state.sequence;
     tracing::info!(path = %dir.display(), records = sequence, beyond_checkpoint = opening.records, "store opened");
     Ok((ledger, opening.state))
-}
-
-/// The wall clock, or the recording's own time.
-fn clock_of(config: &Config) -> Result<Clock, RunError> {
-    let Some(feed) = config.feeds.iter().find(|feed| feed.clock() == FeedClock::Recorded) else {
-        return Ok(Clock::wall());
-    };
-    let config::FeedSource::Recording { files, .. } = &feed.source else { return Ok(Clock::wall()) };
-    let source = open_recording(feed, files)?;
-    Ok(Clock::recorded(source.first_time().unwrap_or(Timestamp::MIN)))
-}
-
-fn open_recording(feed: &FeedConfig, files: &[config::RecordedFile]) -> Result<RecordingSource, RunError> {
-    let files: Vec<_> = files.iter().map(|file| (file.path.clone(), file.symbol)).collect();
-    RecordingSource::open(&files, feed.id)
-        .map_err(|error| RunError::Feed { feed: feed.id.to_string(), error: error.to_string() })
 }
 
 fn event_log(
@@ -329,7 +323,7 @@ fn client_config(config: &Config, topics: &Topics, embedded: Option<SocketAddr>)
         client_id: config.instance.clone(),
         username: config.mqtt.username.clone(),
         password: config.mqtt.password.as_ref().map(|secret| secret.value.clone()),
-        command_filters: topics.commands(),
+        command_filters: topics.commands().into_iter().chain(config.mqtt.birth_topic.clone()).collect(),
         will_topic: topics.at("daemon/state"),
         session_expiry_s: config.mqtt.session_expiry_s,
         keep_alive_s: KEEP_ALIVE_S,
@@ -345,73 +339,6 @@ async fn refill(outbox: OutboxHandle, committer: super::commit::Committer) {
         if outbox.with(|outbox| outbox.refill_wanted()).is_some_and(|next| next.from == wanted.from) {
             // The journal could not be read; asking again at once would not help.
             tokio::time::sleep(REFILL_PAUSE).await;
-        }
-    }
-}
-
-/// Prices, the feeds' states, and positions of those whose state changed.
-type Feeds = (
-    mpsc::Receiver<MarketEvent>,
-    Vec<(crate::model::ids::FeedId, watch::Receiver<FeedStatus>)>,
-    mpsc::UnboundedReceiver<usize>,
-);
-
-fn start_feeds(config: &Config, clock: &Clock, stop: &watch::Receiver<bool>) -> Result<Feeds, RunError> {
-    let (sender, markets) = mpsc::channel(MARKETS_MAX);
-    let (changes, changed) = mpsc::unbounded_channel();
-    let mut statuses = Vec::new();
-    for (index, feed) in config.feeds.iter().enumerate() {
-        let task = FeedTask { id: feed.id, clock: clock.clone(), source: source_of(config, feed)? };
-        let (status_sender, status) = watch::channel(FeedStatus::default());
-        tokio::spawn(feed::run(task, sender.clone(), status_sender, stop.clone()));
-        tokio::spawn(tell_changes(index, status.clone(), changes.clone()));
-        statuses.push((feed.id, status));
-    }
-    Ok((markets, statuses, changed))
-}
-
-async fn tell_changes(
-    index: usize,
-    mut status: watch::Receiver<FeedStatus>,
-    changes: mpsc::UnboundedSender<usize>,
-) {
-    while status.changed().await.is_ok() && changes.send(index).is_ok() {}
-}
-
-fn source_of(config: &Config, feed: &FeedConfig) -> Result<FeedSource, RunError> {
-    let wrong = |error: String| RunError::Feed { feed: feed.id.to_string(), error };
-    let float = |ratio: crate::model::amount::Ratio| crate::model::amount::decimal_to_f64(ratio.value());
-    match &feed.source {
-        config::FeedSource::Recording { files, speed, clock, repeat } => {
-            open_recording(feed, files)?;
-            let recording = RecordingFeed {
-                files: files.iter().map(|file| (file.path.clone(), file.symbol)).collect(),
-                speed: float(*speed),
-                clock: match clock {
-                    FeedClock::Wall => RecordingClock::Wall,
-                    FeedClock::Recorded => RecordingClock::Recorded,
-                },
-                repeat: *repeat,
-            };
-            recording.check().map_err(|error| wrong(error.to_string()))?;
-            Ok(FeedSource::Recording(recording))
-        }
-        config::FeedSource::Synthetic { seed, interval_ms, volatility_pct, spread_bps, start_prices } => {
-            let instruments = config.engine_settings().markets;
-            let symbols = feed.symbols.iter().map(|symbol| {
-                let market = instruments.iter().find(|market| market.key.symbol == *symbol);
-                SyntheticSymbol {
-                    symbol: *symbol,
-                    price_start: start_prices[symbol],
-                    volatility_daily_ratio: float(*volatility_pct) / 100.0,
-                    spread_bps: float(*spread_bps),
-                    interval_ms_mean: *interval_ms as f64,
-                    tick_size: market.expect("every symbol has a market").instrument.tick_size(),
-                }
-            });
-            let symbols: Vec<SyntheticSymbol> = symbols.collect();
-            symbols.iter().try_for_each(|symbol| symbol.check().map_err(|error| wrong(error.to_string())))?;
-            Ok(FeedSource::Synthetic(SyntheticFeed { seed: *seed, symbols }))
         }
     }
 }

@@ -51,6 +51,8 @@ pub enum Update {
     Result(SignalResult),
     /// A market left the configuration: its retained topics are to be cleared.
     ClearMarket(MarketKey),
+    /// The last market of a feed left the configuration: the feed's retained topic is to be cleared.
+    ClearFeed(FeedId),
     /// The last strategy of a type left the configuration: the type's retained topics are to be cleared.
     ClearType(StrategyType),
     /// A strategy or some of its symbols left the configuration: these retained topics are to be cleared.

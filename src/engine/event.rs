@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::record::Announced;
+use crate::model::amount::Price;
 use crate::model::ids::{SignalId, StoreId, StrategyId};
 use crate::model::market::MarketEvent;
 use crate::model::signal::{Refusal, Signal};
@@ -34,6 +36,8 @@ pub enum Event {
         /// Whether records reach the disk.
         available: bool,
     },
+    /// Home Assistant is about to be told of these devices; those without components are gone from the broker.
+    Announced(Vec<Announced>),
     /// The time that `next_wakeup` asked for has come.
     Wakeup,
     /// The daemon stops: what only memory holds is recorded.
@@ -51,6 +55,21 @@ pub struct SignalMessage {
     pub id: Option<SignalId>,
     /// The wish, or why it could not be read.
     pub body: Result<Signal, Refusal>,
+    /// Who speaks.
+    pub origin: SignalOrigin,
+}
+
+/// Who speaks on a signal topic.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SignalOrigin {
+    /// A strategy, in our own words.
+    #[default]
+    Native,
+    /// A chart. Its price may be one that was never traded, so entries are held against ours.
+    TradingView {
+        /// The price at which the alert fired, if it says so.
+        price: Option<Price>,
+    },
 }
 
 /// How much is allowed, from everything to nothing. Later is stricter.

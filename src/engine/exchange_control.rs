@@ -6,15 +6,16 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::desk::Desk;
+use super::gauge::Gauge;
 use super::order_manager::{OrderDraft, cut_to_position, order_id, records_of};
 use super::portfolio::Book;
 use super::price_module::PriceModule;
-use super::record::{Record, Scope};
+use super::record::{Record, Scope, ScopeSample};
 use super::settings::{EngineSettings, StrategySettings};
 use super::state::State;
 use crate::exchange::Exchange;
 use crate::exchange::paper::PaperExchange;
-use crate::model::amount::{Money, Quantity};
+use crate::model::amount::Quantity;
 use crate::model::ids::{StrategyId, StrategyType, Symbol};
 use crate::model::market::{MarketKey, PriceUpdate};
 use crate::model::order::{Order, OrderReason, OrderStatus, OrderType};
@@ -42,8 +43,6 @@ pub struct Account {
     pub(super) book: Book,
     /// Positions of its type and of the portfolio in the list of scopes.
     pub(super) scopes: [usize; 2],
-    /// Whether its figures changed since they were held against its limits.
-    pub(super) unguarded: bool,
     pub(super) entries: VecDeque<Timestamp>,
     pub(super) dirty: Dirty,
     pub(super) published_at: Option<Timestamp>,
@@ -56,12 +55,7 @@ pub struct ScopeEntry {
     pub(super) scope: Scope,
     pub(super) members: Vec<usize>,
     pub(super) limits: Limits,
-    pub(super) equity: Money,
-    pub(super) peak: Money,
-    pub(super) peak_journalled: Money,
-    pub(super) day_start: Money,
-    /// Whether its figures changed since they were held against its limits.
-    pub(super) unguarded: bool,
+    pub(super) gauge: Gauge,
     pub(super) dirty: Dirty,
     pub(super) published_at: Option<Timestamp>,
 }
@@ -126,9 +120,9 @@ impl ExchangeControl {
     }
 
     /// Takes a price to the exchanges of the strategies that listen, and values their positions.
-    pub fn on_price(&mut self, desk: &mut Desk<'_>, market: usize, update: &PriceUpdate) {
+    pub fn on_price(&mut self, desk: &mut Desk<'_>, position: usize, update: &PriceUpdate) {
         let prices = desk.prices;
-        let market = &prices.markets()[market];
+        let market = &prices.markets()[position];
         let (key, mark, view) = (market.key(), market.mark(), market.view(desk.at));
         for &index in market.listeners() {
             let mut reports = std::mem::take(&mut self.reports);
@@ -136,7 +130,7 @@ impl ExchangeControl {
             self.settle(desk, index, &mut reports);
             self.reports = reports;
             if let Some(mark) = mark {
-                self.value(index, key, mark);
+                self.value(index, position, mark);
             }
         }
     }
@@ -315,7 +309,6 @@ impl Account {
             exchange,
             book: Book::default(),
             scopes: [0; 2],
-            unguarded: false,
             entries: VecDeque::new(),
             dirty: Dirty::No,
             published_at: None,
@@ -328,6 +321,17 @@ impl Account {
         &self.settings
     }
 
+    /// Its figures to be journalled.
+    pub(super) fn sample(&self) -> ScopeSample {
+        self.book.gauge.sample(Scope::Strategy(self.settings.id))
+    }
+
+    /// The symbols whose positions wait to be published, which then wait no more.
+    pub(super) fn take_positions(&mut self) -> BTreeSet<Symbol> {
+        self.positions_dirty.extend(self.book.take_moved());
+        std::mem::take(&mut self.positions_dirty)
+    }
+
     /// The strategy's money at the mark.
     pub fn book(&self) -> &Book {
         &self.book
@@ -336,18 +340,7 @@ impl Account {
 
 impl ScopeEntry {
     fn new(scope: Scope, members: Vec<usize>, limits: Limits) -> ScopeEntry {
-        ScopeEntry {
-            scope,
-            members,
-            limits,
-            equity: Money::ZERO,
-            peak: Money::ZERO,
-            peak_journalled: Money::ZERO,
-            day_start: Money::ZERO,
-            unguarded: false,
-            dirty: Dirty::No,
-            published_at: None,
-        }
+        ScopeEntry { scope, members, limits, gauge: Gauge::default(), dirty: Dirty::No, published_at: None }
     }
 }
 

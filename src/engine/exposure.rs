@@ -57,7 +57,7 @@ impl ExchangeControl {
             checks.push(ScopeCheck {
                 name: if scope.scope == Scope::Portfolio { "daemon".into() } else { format!("type {kind}") },
                 limits: &scope.limits,
-                equity: scope.equity,
+                equity: scope.gauge.equity(),
                 exposure: self.exposure(desk, &scope.members) + added,
                 entries_per_minute: 1 + scope
                     .members

@@ -5,8 +5,8 @@
 use super::desk::Desk;
 use super::effect::{AlertLevel, Update};
 use super::event::{Level, LevelScope};
-use super::exchange_control::{Dirty, ExchangeControl, is_sent_exit};
-use super::portfolio::sample_of;
+use super::exchange_control::{Account, Dirty, ExchangeControl, is_sent_exit};
+use super::gauge::Gauge;
 use super::record::{LevelCause, LevelRecord, Record, SampleRecord, Scope, ScopeSample};
 use super::state::State;
 use crate::model::amount::{Money, Price};
@@ -14,7 +14,7 @@ use crate::model::ids::{SignalId, StrategyId, Symbol};
 use crate::model::market::MarketKey;
 use crate::model::order::OrderReason;
 use crate::model::time::{DAY_MS, Timestamp};
-use crate::risk::{OnDrawdown, Trip, trips};
+use crate::risk::{OnDrawdown, Trip};
 
 /// A risen peak is journalled at most this often, in milliseconds.
 pub const PEAK_JOURNAL_MS: i64 = 60_000;
@@ -25,18 +25,13 @@ const DAYS_SAMPLED_MAX: i64 = 4_000;
 
 impl ExchangeControl {
     /// Values the position of one account in one market.
-    pub(super) fn value(&mut self, index: usize, key: MarketKey, mark: Price) {
+    pub(super) fn value(&mut self, index: usize, market: usize, mark: Price) {
         let account = &mut self.accounts[index];
-        let Some(change) = account.book.mark(key, mark) else { return };
-        account.unguarded = true;
+        let Some(change) = account.book.mark(market, mark) else { return };
         account.dirty = account.dirty.max(Dirty::Throttled);
-        account.positions_dirty.insert(key.symbol);
-        account.book.peak = account.book.peak.max(account.book.equity());
         for scope in account.scopes {
             let scope = &mut self.scopes[scope];
-            scope.equity += change;
-            scope.peak = scope.peak.max(scope.equity);
-            scope.unguarded = true;
+            scope.gauge.change(change);
             scope.dirty = scope.dirty.max(Dirty::Throttled);
         }
     }
@@ -54,16 +49,14 @@ impl ExchangeControl {
 
     pub(super) fn sync(&mut self, desk: &Desk<'_>, index: usize) {
         let account = &mut self.accounts[index];
+        account.positions_dirty.extend(account.book.take_moved());
         account.book.sync(account.settings.id, &account.settings, desk.state(), desk.prices);
-        account.unguarded = true;
         for scope in &mut self.scopes {
-            scope.unguarded = true;
-            let equities = scope.members.iter().map(|index| self.accounts[*index].book.equity());
-            scope.equity = equities.sum();
+            let gauges = scope.members.iter().map(|index| &self.accounts[*index].book.gauge);
             let state = desk.state().scopes.get(&scope.scope).copied().unwrap_or_default();
-            scope.peak = scope.peak.max(state.peak).max(scope.equity);
-            scope.peak_journalled = state.peak;
-            scope.day_start = state.day_start;
+            let balance = gauges.clone().map(Gauge::balance).sum();
+            scope.gauge.sync(balance, gauges.map(Gauge::unrealized).sum(), &state);
+            scope.gauge.raise_peak();
         }
     }
 
@@ -71,16 +64,16 @@ impl ExchangeControl {
     pub(super) fn after_fill(&mut self, desk: &mut Desk<'_>, index: usize, symbol: Symbol, closed: bool) {
         self.sync(desk, index);
         let account = &mut self.accounts[index];
-        account.book.peak = account.book.peak.max(account.book.equity());
         account.dirty = Dirty::Now;
         account.positions_dirty.insert(symbol);
-        account.book.peak_journalled = account.book.peak;
-        let mut scopes = vec![self.strategy_sample(index)];
+        account.book.gauge.raise_peak();
+        account.book.gauge.peak_journalled();
+        let mut scopes = vec![account.sample()];
         for scope in self.accounts[index].scopes {
             let scope = &mut self.scopes[scope];
             scope.dirty = Dirty::Now;
-            scope.peak_journalled = scope.peak;
-            scopes.push(sample_of(scope.scope, scope.equity, scope.peak, scope.day_start));
+            scope.gauge.peak_journalled();
+            scopes.push(scope.gauge.sample(scope.scope));
         }
         let key = self.accounts[index].settings.markets.get(&symbol);
         let mark = key.and_then(|key| Some((*key, desk.prices.get(*key)?.mark()?)));
@@ -95,18 +88,10 @@ impl ExchangeControl {
         }
     }
 
-    fn strategy_sample(&self, index: usize) -> ScopeSample {
-        let account = &self.accounts[index];
-        let (equity, peak, day_start) = (account.book.equity(), account.book.peak, account.book.day_start);
-        sample_of(Scope::Strategy(account.settings.id), equity, peak, day_start)
-    }
-
     /// Journals all figures: at the end of a UTC day, at shutdown, and when a peak rose.
     pub fn sample(&mut self, desk: &mut Desk<'_>, day: Option<i64>) {
-        let mut scopes: Vec<ScopeSample> =
-            (0..self.accounts.len()).map(|i| self.strategy_sample(i)).collect();
-        let sums = self.scopes.iter().map(|s| sample_of(s.scope, s.equity, s.peak, s.day_start));
-        scopes.extend(sums);
+        let mut scopes: Vec<ScopeSample> = self.accounts.iter().map(Account::sample).collect();
+        scopes.extend(self.scopes.iter().map(|scope| scope.gauge.sample(scope.scope)));
         if day.is_some() {
             scopes.iter_mut().for_each(|sample| sample.day_start = sample.equity);
         }
@@ -115,16 +100,16 @@ impl ExchangeControl {
         marks.sort();
         marks.dedup();
         self.peaks_journalled = desk.at;
-        self.accounts.iter_mut().for_each(|account| account.book.peak_journalled = account.book.peak);
-        self.scopes.iter_mut().for_each(|scope| scope.peak_journalled = scope.peak);
+        self.accounts.iter_mut().for_each(|account| account.book.gauge.peak_journalled());
+        self.scopes.iter_mut().for_each(|scope| scope.gauge.peak_journalled());
         desk.record(Record::Sample(SampleRecord { time: desk.at, day, scopes, marks }));
     }
 
     /// When a risen peak may be journalled next.
     pub fn peak_due(&self) -> Option<Timestamp> {
         let mut accounts = self.accounts.iter();
-        let risen = accounts.any(|account| account.book.peak > account.book.peak_journalled)
-            || self.scopes.iter().any(|scope| scope.peak > scope.peak_journalled);
+        let risen = accounts.any(|account| account.book.gauge.peak_has_risen())
+            || self.scopes.iter().any(|scope| scope.gauge.peak_has_risen());
         risen.then(|| self.peaks_journalled.plus_ms(PEAK_JOURNAL_MS))
     }
 
@@ -160,31 +145,26 @@ impl ExchangeControl {
     fn guard_once(&mut self, desk: &mut Desk<'_>) {
         for index in 0..self.accounts.len() {
             let account = &mut self.accounts[index];
-            if !account.unguarded || account.dirty == Dirty::No {
+            if !account.book.gauge.must_look() || account.dirty == Dirty::No {
                 continue;
             }
-            account.unguarded = false;
             let strategy = account.settings.id;
-            let (equity, peak, day_start) =
-                (account.book.equity(), account.book.peak, account.book.day_start);
+            let equity = account.book.equity();
+            let tripped = account.book.gauge.look(&account.settings.limits);
             if !equity.is_positive() && !account.book.holdings().is_empty() {
                 self.liquidate(desk, index);
             }
-            let tripped: Vec<Trip> =
-                trips(&self.accounts[index].settings.limits, equity, peak, day_start).collect();
             for trip in tripped {
                 self.trip(desk, LevelScope::Strategy(strategy), trip, equity);
             }
         }
         for index in 0..self.scopes.len() {
             let scope = &mut self.scopes[index];
-            if !scope.unguarded || scope.dirty == Dirty::No {
+            if !scope.gauge.must_look() || scope.dirty == Dirty::No {
                 continue;
             }
-            scope.unguarded = false;
-            let equity = scope.equity;
-            let tripped: Vec<Trip> = trips(&scope.limits, equity, scope.peak, scope.day_start).collect();
-            for trip in tripped {
+            let equity = scope.gauge.equity();
+            for trip in scope.gauge.look(&scope.limits) {
                 for target in self.level_scopes(index) {
                     self.trip(desk, target, trip, equity);
                 }
@@ -291,8 +271,8 @@ impl ExchangeControl {
         let mut peaks = Vec::new();
         if let Some(index) = strategy_of(scope).and_then(|id| self.account_of(id)) {
             let account = &mut self.accounts[index];
-            account.book.peak = account.book.equity();
-            peaks.push((Scope::Strategy(account.settings.id), account.book.peak));
+            let peak = account.book.gauge.reset_peak();
+            peaks.push((Scope::Strategy(account.settings.id), peak));
         }
         let index = strategy_of(scope).and_then(|id| self.account_of(id));
         for entry in &mut self.scopes {
@@ -302,8 +282,7 @@ impl ExchangeControl {
                 _ => false,
             };
             if above {
-                entry.peak = entry.equity;
-                peaks.push((entry.scope, entry.peak));
+                peaks.push((entry.scope, entry.gauge.reset_peak()));
             }
         }
         peaks

@@ -11,6 +11,7 @@ pub mod effect;
 pub mod event;
 pub mod exchange_control;
 pub mod exposure;
+pub mod gauge;
 pub mod guard;
 pub mod kpi;
 pub mod level_control;
@@ -21,6 +22,7 @@ pub mod publication;
 pub mod record;
 pub mod settings;
 pub mod signal_history;
+pub mod signal_rate;
 pub mod sizing;
 pub mod start;
 pub mod state;
@@ -80,6 +82,11 @@ impl Engine {
         &self.state
     }
 
+    /// What it was told at its start.
+    pub fn settings(&self) -> &EngineSettings {
+        &self.settings
+    }
+
     /// The prices.
     pub fn prices(&self) -> &PriceModule {
         &self.prices
@@ -117,6 +124,10 @@ impl Engine {
                     let mut desk = Desk::new(at, &mut self.state, &self.prices, effects);
                     desk.record(Record::Published { through });
                 }
+            }
+            Event::Announced(devices) => {
+                let mut desk = Desk::new(at, &mut self.state, &self.prices, effects);
+                start::announced(&mut desk, devices);
             }
             Event::Store { available } => self.on_store(at, available, effects),
             Event::Wakeup => {}

@@ -4,90 +4,97 @@
 //! from the state after every record that touches the strategy, so it can never disagree with the ledger for long.
 
 use super::effect::MoneyView;
+use super::gauge::Gauge;
 use super::price_module::PriceModule;
-use super::record::{Scope, ScopeSample};
+use super::record::Scope;
 use super::settings::StrategySettings;
 use super::state::{State, StrategyState};
 use crate::model::amount::{Money, Price, Quantity};
 use crate::model::ids::{StrategyId, Symbol};
 use crate::model::market::MarketKey;
+use crate::model::units::Units;
 
 /// An open position at its mark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Holding {
     /// Where it is priced.
     pub key: MarketKey,
+    /// The place of that market in the list of prices.
+    market: usize,
     /// Signed base units.
     pub quantity: Quantity,
     /// Signed cost.
     pub cost: Money,
     /// The mark; the entry price until there is one.
     pub mark: Option<Price>,
+    /// The cost in units, as a tick needs it.
+    cost_units: Units,
     /// Profit at the mark.
-    pub unrealized_pnl: Money,
+    unrealized: Units,
+    /// Whether the mark moved since that was last asked.
+    moved: bool,
 }
 
 /// One strategy's money at the mark.
 #[derive(Clone, Debug, Default)]
 pub struct Book {
-    balance: Money,
     holdings: Vec<Holding>,
-    unrealized_pnl: Money,
-    equity: Money,
-    /// Highest equity, ahead of the journalled one by at most a minute.
-    pub peak: Money,
-    /// The peak as it is in the journal.
-    pub peak_journalled: Money,
-    /// Equity when the UTC day began.
-    pub day_start: Money,
+    /// Its equity.
+    pub gauge: Gauge,
 }
 
 impl Book {
     /// Takes over the ledger and values it.
     pub fn sync(&mut self, id: StrategyId, settings: &StrategySettings, state: &State, prices: &PriceModule) {
         let ledger = &state.strategies[&id];
-        let scope = state.scopes[&Scope::Strategy(id)];
-        self.balance = ledger.balance();
-        self.peak = self.peak.max(scope.peak);
-        self.peak_journalled = scope.peak;
-        self.day_start = scope.day_start;
         self.holdings.clear();
         for (symbol, position) in &ledger.positions {
             // A position in a symbol that left the configuration has no market; it is held at its cost.
-            let Some(key) = settings.markets.get(symbol) else { continue };
-            let mark = prices.get(*key).and_then(|market| market.mark());
-            let unrealized_pnl = mark.map_or(Money::ZERO, |mark| position.unrealized_pnl(mark));
-            let (quantity, cost) = (position.quantity, position.cost);
-            self.holdings.push(Holding { key: *key, quantity, cost, mark, unrealized_pnl });
+            let market = settings.markets.get(symbol).and_then(|key| prices.position(*key));
+            let Some(market) = market else { continue };
+            let (key, mark) = (prices.markets()[market].key(), prices.markets()[market].mark());
+            let (quantity, cost, cost_units) =
+                (position.quantity, position.cost, Units::floor(position.cost));
+            let unrealized = mark.map_or(Units::ZERO, |mark| Units::product(mark, quantity) - cost_units);
+            let moved = false;
+            let holding = Holding { key, market, quantity, cost, mark, cost_units, unrealized, moved };
+            self.holdings.push(holding);
         }
-        self.unrealized_pnl = self.holdings.iter().map(|holding| holding.unrealized_pnl).sum();
-        self.equity = self.balance + self.unrealized_pnl;
+        let unrealized = self.holdings.iter().map(|holding| holding.unrealized).sum();
+        self.gauge.sync(ledger.balance(), unrealized, &state.scopes[&Scope::Strategy(id)]);
     }
 
     /// Values the holding of one market anew; gives the change of the equity, `None` when there is no holding or its
     /// mark is the same.
-    pub fn mark(&mut self, key: MarketKey, mark: Price) -> Option<Money> {
-        let holding = self.holdings.iter_mut().find(|holding| holding.key == key)?;
+    pub fn mark(&mut self, market: usize, mark: Price) -> Option<Units> {
+        let holding = self.holdings.iter_mut().find(|holding| holding.market == market)?;
         if holding.mark == Some(mark) {
             return None;
         }
-        let unrealized_pnl = mark.times(holding.quantity) - holding.cost;
-        let change = unrealized_pnl - holding.unrealized_pnl;
-        holding.unrealized_pnl = unrealized_pnl;
+        let unrealized = Units::product(mark, holding.quantity) - holding.cost_units;
+        let change = unrealized - holding.unrealized;
+        holding.unrealized = unrealized;
         holding.mark = Some(mark);
-        self.unrealized_pnl += change;
-        self.equity += change;
+        holding.moved = true;
+        self.gauge.change(change);
         Some(change)
+    }
+
+    /// The symbols whose mark moved since the last call.
+    pub fn take_moved(&mut self) -> impl Iterator<Item = Symbol> {
+        self.holdings
+            .iter_mut()
+            .filter_map(|holding| std::mem::take(&mut holding.moved).then_some(holding.key.symbol))
     }
 
     /// Balance and unrealised profit.
     pub fn equity(&self) -> Money {
-        self.equity
+        self.gauge.equity()
     }
 
     /// Profit of the open positions at the mark.
     pub fn unrealized_pnl(&self) -> Money {
-        self.unrealized_pnl
+        self.gauge.unrealized().money()
     }
 
     /// The open positions.
@@ -119,7 +126,7 @@ pub fn money_of(book: &Book, ledger: &StrategyState) -> MoneyView {
         realized_pnl: ledger.realized_pnl,
         fees: ledger.fees,
         funding: ledger.funding,
-        peak: book.peak,
+        peak: book.gauge.peak(),
         open_positions: ledger.positions.len() as u32,
     }
 }
@@ -136,11 +143,6 @@ pub fn add_money(total: MoneyView, part: MoneyView) -> MoneyView {
         peak: total.peak,
         open_positions: total.open_positions + part.open_positions,
     }
-}
-
-/// A scope's figures to be journalled.
-pub fn sample_of(scope: Scope, equity: Money, peak: Money, day_start: Money) -> ScopeSample {
-    ScopeSample { scope, equity, peak: peak.max(equity), day_start }
 }
 
 /// The daily equity of several strategies added up: the first value is the sum of their starting balances, a strategy

@@ -249,6 +249,11 @@ impl PriceModule {
         self.index.get(&key).map(|index| &self.markets[*index])
     }
 
+    /// The market's place in [`PriceModule::markets`], if it is configured.
+    pub fn position(&self, key: MarketKey) -> Option<usize> {
+        self.index.get(&key).copied()
+    }
+
     /// All markets, in the order of the settings.
     pub fn markets(&self) -> &[Market] {
         &self.markets

@@ -42,7 +42,7 @@ impl ExchangeControl {
             .filter(|index| ready(self.scopes[*index].dirty, self.scopes[*index].published_at))
             .collect();
         for index in accounts {
-            let symbols = std::mem::take(&mut self.accounts[index].positions_dirty);
+            let symbols = self.accounts[index].take_positions();
             for symbol in symbols {
                 desk.publish(Update::Position(Box::new(self.position_view(desk, index, symbol))));
             }
@@ -101,7 +101,7 @@ impl ExchangeControl {
 
     fn scope_money(&self, desk: &Desk<'_>, index: usize) -> MoneyView {
         let scope = &self.scopes[index];
-        let start = MoneyView { peak: scope.peak, ..MoneyView::default() };
+        let start = MoneyView { peak: scope.gauge.peak(), ..MoneyView::default() };
         scope.members.iter().fold(start, |total, member| {
             let account = &self.accounts[*member];
             add_money(total, money_of(&account.book, &desk.state().strategies[&account.settings.id]))

@@ -73,6 +73,17 @@ pub enum Record {
         /// When.
         time: Timestamp,
     },
+    /// Home Assistant was told of a device, or it was taken back.
+    Announced(Announced),
+}
+
+/// A device that Home Assistant may know of, remembered so that it can be taken back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Announced {
+    /// Its discovery topic.
+    pub topic: String,
+    /// Key and platform of each of its components; none when it was taken back.
+    pub components: Vec<(String, String)>,
 }
 
 /// A strategy as the store knows it.

@@ -59,6 +59,10 @@ pub struct StrategySettings {
     pub default_size: Option<Size>,
     /// Signals with a lower confidence are refused.
     pub confidence_min: Option<Ratio>,
+    /// How far the price of an alert that enters may be from ours, in percent of ours.
+    pub price_deviation_max_pct: Option<Ratio>,
+    /// The most new signals at once, and in each minute after that; what reduces passes beyond it.
+    pub signals_per_minute_max: u32,
     /// Its limits.
     pub limits: Limits,
     /// How its paper exchange fills.

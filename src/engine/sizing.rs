@@ -36,8 +36,8 @@ pub struct PlanInput<'a> {
     pub has_orders: bool,
     /// The price that the size refers to: the limit, else the other side's quote, else the last price.
     pub price: Option<Price>,
-    /// Why the price is too old for an entry.
-    pub stale: Option<&'a Refusal>,
+    /// Why no entry is taken at the present price: too old, or too far from that of the alert.
+    pub price_unfit: Option<&'a Refusal>,
     /// Equity of the strategy.
     pub equity: Money,
     /// Lot and minimum.
@@ -69,7 +69,8 @@ pub enum Plan {
 /// Makes the plan.
 ///
 /// # Errors
-/// `no_price`, `stale_price`, `paused`, `reduce_only`, `below_minimum`, and `malformed` for a stop on the wrong side.
+/// `no_price`, `stale_price`, `price_deviation`, `paused`, `reduce_only`, `below_minimum`, and `malformed` for a stop
+/// on the wrong side.
 pub fn plan(input: &PlanInput<'_>) -> Result<Plan, Refusal> {
     if input.action == Action::Flat {
         return Ok(plan_flat(input));
@@ -97,8 +98,8 @@ pub fn plan(input: &PlanInput<'_>) -> Result<Plan, Refusal> {
         let quantity = Side::of(delta).signed(closable);
         return Ok(Plan::Order { quantity, opened: Quantity::ZERO, cancel_first: false, only_closes: true });
     }
-    if let Some(stale) = input.stale {
-        return Err(stale.clone());
+    if let Some(unfit) = input.price_unfit {
+        return Err(unfit.clone());
     }
     check_minimum(input, delta.abs())?;
     Ok(Plan::Order { quantity: delta, opened, cancel_first: false, only_closes: false })
@@ -245,7 +246,7 @@ mod tests {
             exits_only: if words[4].starts_with('r') { Quantity::ZERO } else { quantity(words[4]) },
             has_orders: words[3] != "0",
             price: Some(Price::new(number("100"))),
-            stale: None,
+            price_unfit: None,
             equity: Money::new(number("1000")),
             instrument: &instrument,
             level: Level::parse(words[5]).unwrap(),

@@ -7,10 +7,10 @@ use super::effect::{AlertLevel, Effect, Update};
 use super::exchange_control::ExchangeControl;
 use super::order_manager::with_status;
 use super::price_module::PriceModule;
-use super::record::{Record, StrategyRecord};
+use super::record::{Announced, Record, StrategyRecord};
 use super::settings::{EngineSettings, StrategySettings};
 use super::state::State;
-use crate::model::ids::{StoreId, StrategyId, StrategyType, Symbol};
+use crate::model::ids::{FeedId, StoreId, StrategyId, StrategyType, Symbol};
 use crate::model::market::MarketKey;
 use crate::model::order::{Order, OrderReason, OrderStatus};
 use crate::model::time::Timestamp;
@@ -39,7 +39,11 @@ pub fn start(
     }
     let configured = |key: &MarketKey| settings.markets.iter().any(|market| market.key == *key);
     let gone: Vec<MarketKey> = desk.state().markets.keys().copied().filter(|key| !configured(key)).collect();
+    let feeds: BTreeSet<FeedId> = settings.markets.iter().map(|market| market.key.feed).collect();
+    let feeds_gone: BTreeSet<FeedId> =
+        gone.iter().map(|key| key.feed).filter(|feed| !feeds.contains(feed)).collect();
     gone.into_iter().for_each(|key| desk.publish(Update::ClearMarket(key)));
+    feeds_gone.into_iter().for_each(|feed| desk.publish(Update::ClearFeed(feed)));
     cancel_interrupted(&mut desk, settings);
     let level = desk.state().level.level;
     desk.publish(Update::Level(level));
@@ -71,6 +75,17 @@ fn register(desk: &mut Desk<'_>, settings: &StrategySettings) {
     }
     if !gone.is_empty() {
         desk.publish(Update::ClearStrategy { strategy: settings.id, symbols: gone, all: false });
+    }
+}
+
+/// Journals which devices Home Assistant may know of from now on; nothing for those that it knows already.
+pub fn announced(desk: &mut Desk<'_>, devices: Vec<Announced>) {
+    for device in devices {
+        let known = desk.state().announced.get(&device.topic);
+        let same = known.map_or(device.components.is_empty(), |known| *known == device);
+        if !same {
+            desk.record(Record::Announced(device));
+        }
     }
 }
 

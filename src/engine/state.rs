@@ -8,7 +8,9 @@ use std::collections::{BTreeMap, VecDeque};
 use serde::{Deserialize, Serialize};
 
 use super::event::{Level, LevelScope};
-use super::record::{LevelCause, LevelRecord, Record, SampleRecord, Scope, SignalRecord, StrategyRecord};
+use super::record::{
+    Announced, LevelCause, LevelRecord, Record, SampleRecord, Scope, SignalRecord, StrategyRecord,
+};
 use super::signal_history::{Decided, SignalHistory};
 use crate::model::amount::{Money, Price};
 use crate::model::ids::{ClientOrderId, SignalId, StoreId, StrategyId, StrategyType, Symbol, VenueId};
@@ -47,6 +49,8 @@ pub struct State {
     pub day: Option<i64>,
     /// Ids of the latest level commands, so that none is taken twice.
     pub level_commands: VecDeque<SignalId>,
+    /// What Home Assistant may know of, by discovery topic.
+    pub announced: BTreeMap<String, Announced>,
 }
 
 /// How many level commands are remembered; a repeated one is also refused for its age.
@@ -214,6 +218,12 @@ impl State {
             Record::Poisoned { strategy, id, time } => {
                 let result = poisoned_result(*strategy, id, *time);
                 self.signals.insert(*time, *strategy, id, Decided { fingerprint: None, result });
+            }
+            Record::Announced(device) if device.components.is_empty() => {
+                self.announced.remove(&device.topic);
+            }
+            Record::Announced(device) => {
+                self.announced.insert(device.topic.clone(), device.clone());
             }
         }
     }

@@ -5,16 +5,17 @@
 
 use std::collections::BTreeMap;
 
-use super::admission::{check_age, check_supported};
+use super::admission::{check_age, check_deviation, check_supported, kept, store_fails};
 use super::desk::Desk;
 use super::effect::{AlertLevel, Effect, Update};
-use super::event::{ReplyToken, SignalMessage};
+use super::event::{ReplyToken, SignalMessage, SignalOrigin};
 use super::exchange_control::{ExchangeControl, is_sent_exit};
 use super::exposure::Opening;
 use super::order_manager::{OPEN_ORDERS_MAX, OrderDraft, order_id};
 use super::record::{Record, SignalRecord};
 use super::settings::{EngineSettings, StrategySettings};
-use super::signal_history::{Decided, HISTORY_MAX, fingerprint};
+use super::signal_history::{Decided, fingerprint};
+use super::signal_rate::{Room, SignalRate};
 use super::sizing::{Plan, PlanInput, plan};
 use crate::exchange::matching::{taker_price, within_limit};
 use crate::model::amount::{Quantity, Ratio};
@@ -29,6 +30,8 @@ use crate::risk::approve_reduction;
 #[derive(Debug)]
 pub struct StrategyManager {
     pub(super) strategies: BTreeMap<StrategyId, StrategySettings>,
+    /// How many signals each may still send.
+    rates: BTreeMap<StrategyId, SignalRate>,
     /// Whether records reach the disk.
     pub store_available: bool,
     /// Messages without a readable id, which get an alert instead of a result.
@@ -40,6 +43,8 @@ struct Admitted<'a> {
     settings: &'a StrategySettings,
     account: usize,
     key: MarketKey,
+    origin: SignalOrigin,
+    room: Room,
 }
 
 /// What became of an admitted signal.
@@ -52,8 +57,10 @@ struct Decision {
 impl StrategyManager {
     /// The strategies of the settings.
     pub fn new(settings: &EngineSettings) -> StrategyManager {
-        let strategies = settings.strategies.iter().map(|strategy| (strategy.id, strategy.clone())).collect();
-        StrategyManager { strategies, store_available: true, unanswerable: 0 }
+        let all = settings.strategies.iter();
+        let rates = all.clone().map(|s| (s.id, SignalRate::new(s.signals_per_minute_max))).collect();
+        let strategies = all.map(|strategy| (strategy.id, strategy.clone())).collect();
+        StrategyManager { strategies, rates, store_available: true, unanswerable: 0 }
     }
 
     /// Decides a signal and answers it.
@@ -78,9 +85,14 @@ impl StrategyManager {
             let result = repeat(desk.at, message, signal, &decided);
             return answer(desk, token, result);
         }
+        let rate = self.rates.get_mut(&settings.id).expect("every strategy has a rate");
+        let room = rate.room(desk, settings.id);
         let decision = match self.admit(desk, exchanges, settings, signal) {
-            Ok(admitted) => decide(desk, exchanges, &admitted, signal, self.store_available),
-            Err(refusal) => Decision::rejected(unless_full(desk, signal, refusal)),
+            Ok((account, key)) => {
+                let admitted = Admitted { settings, account, key, origin: message.origin, room };
+                decide(desk, exchanges, &admitted, signal, self.store_available)
+            }
+            Err(refusal) => Decision::rejected(kept(&room, signal, refusal, self.store_available)),
         };
         let target_applied = signal.action.is_target() && decision.outcome.refusal().is_none();
         let mut result = result_of(desk.at, message, decision.outcome);
@@ -104,14 +116,15 @@ impl StrategyManager {
         desk.emit(Effect::Reply { token, result: Some(result), refusal: None });
     }
 
-    /// Everything that can be judged before the position is looked at, in the order of the contract.
-    fn admit<'a>(
+    /// Everything that can be judged before the position is looked at, in the order of the contract. Gives the
+    /// strategy's account and the market.
+    fn admit(
         &self,
         desk: &Desk<'_>,
         exchanges: &ExchangeControl,
-        settings: &'a StrategySettings,
+        settings: &StrategySettings,
         signal: &Signal,
-    ) -> Result<Admitted<'a>, Refusal> {
+    ) -> Result<(usize, MarketKey), Refusal> {
         let refuse = |reason, detail: String| Err(Refusal::new(reason, detail));
         let Some(key) = settings.markets.get(&signal.symbol).copied() else {
             let known: Vec<&str> = settings.markets.keys().map(|symbol| symbol.as_str()).collect();
@@ -135,7 +148,7 @@ impl StrategyManager {
             return refuse(Reason::Superseded, detail);
         }
         let account = exchanges.account_of(settings.id).expect("every strategy has an account");
-        Ok(Admitted { settings, account, key })
+        Ok((account, key))
     }
 
     fn refuse_unread(&mut self, desk: &mut Desk<'_>, message: &SignalMessage, refusal: &Refusal) {
@@ -171,13 +184,13 @@ fn decide(
 ) -> Decision {
     let planned = match plan_of(desk, exchanges, admitted, signal) {
         Ok(planned) => planned,
-        Err(refusal) => return Decision::rejected(unless_full(desk, signal, refusal)),
+        Err(refusal) => return Decision::rejected(kept(&admitted.room, signal, refusal, store_available)),
     };
+    let crowded = admitted.room.refusal(signal.action);
     let (quantity, opened, cancel_first, only_closes) = match planned {
-        Plan::Unchanged if full(desk) && signal.action != Action::Flat => {
-            return Decision::rejected(history_is_full());
+        Plan::Unchanged => {
+            return crowded.map_or_else(|| Decision::done(Outcome::Unchanged), Decision::rejected);
         }
-        Plan::Unchanged => return Decision::done(Outcome::Unchanged),
         Plan::CancelOnly => {
             cancel_symbol(desk, exchanges, admitted, signal);
             let held = desk.state().strategies[&admitted.settings.id].positions.contains_key(&signal.symbol);
@@ -187,37 +200,23 @@ fn decide(
             (quantity, opened, cancel_first, only_closes)
         }
     };
-    if full(desk) && !opened.is_zero() {
-        return Decision::rejected(history_is_full());
+    if let Some(crowded) = crowded.filter(|_| !opened.is_zero()) {
+        return Decision::rejected(crowded);
     }
     if !store_available && !opened.is_zero() {
-        let detail = "the store fails: entries wait until it works again";
-        return Decision::rejected(Refusal::new(Reason::StoreUnavailable, detail));
+        return Decision::rejected(store_fails());
     }
     if cancel_first {
         cancel_symbol(desk, exchanges, admitted, signal);
     }
     let mut decision = match send(desk, exchanges, admitted, signal, (quantity, opened)) {
         Ok(decision) => decision,
-        Err(refusal) => return Decision::rejected(refusal),
+        Err(refusal) => return Decision::rejected(admitted.room.or(signal.action, refusal)),
     };
     if only_closes {
         decision.note = Some("the level allows only the closing part of this flip".into());
     }
     decision
-}
-
-fn full(desk: &Desk<'_>) -> bool {
-    desk.state().signals.is_full(desk.at)
-}
-
-fn history_is_full() -> Refusal {
-    Refusal::new(Reason::RateLimited, format!("{HISTORY_MAX} signals of 7 days are remembered"))
-}
-
-/// A refusal that would have to be remembered is not, once the history is full.
-fn unless_full(desk: &Desk<'_>, signal: &Signal, refusal: Refusal) -> Refusal {
-    if full(desk) && signal.action != Action::Flat { history_is_full() } else { refusal }
 }
 
 fn plan_of(
@@ -251,6 +250,8 @@ fn plan_of(
         }
         Some(_) => None,
     };
+    let limit = settings.price_deviation_max_pct;
+    let unfit = stale.or_else(|| check_deviation(admitted.origin, limit, market.reference()).err());
     let daemon = desk.state().level.effective(desk.at);
     plan(&PlanInput {
         action: signal.action,
@@ -264,7 +265,7 @@ fn plan_of(
         exits_only: exits(is_sent_exit),
         has_orders: orders().any(|order| !is_sent_exit(order)),
         price: signal.order_type.price().or_else(market_price),
-        stale: stale.as_ref(),
+        price_unfit: unfit.as_ref(),
         equity: exchanges.accounts()[admitted.account].book().equity(),
         instrument: view.instrument,
         level: ledger.level.effective(desk.at).max(daemon),

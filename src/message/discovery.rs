@@ -15,12 +15,11 @@ mod table;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::{Deserialize, Serialize};
-
 use self::component::{Component, Place, component, list, slug};
 use self::row::Row;
 use super::json::Object;
 use super::view::{Message, MessageKind};
+pub use crate::engine::record::Announced;
 use crate::engine::settings::{EngineSettings, MarketSettings, StrategySettings};
 use crate::model::ids::{FeedId, Symbol};
 use crate::model::market::MarketKey;
@@ -35,6 +34,9 @@ pub const FEEDS_MAX: usize = 32;
 pub const SYMBOLS_MAX: usize = 32;
 /// Live values are unavailable after this time without news, in seconds: three times the longest silence.
 pub const EXPIRE_S: u32 = 180;
+/// Bounds of [`birth_delay_ms`].
+const BIRTH_DELAY_MS_MIN: u64 = 1_000;
+const BIRTH_DELAY_MS_MAX: u64 = 5_000;
 /// Digits for money of a currency that is not like dollars.
 const INFINITE_DIGITS: u32 = 8;
 
@@ -53,22 +55,18 @@ pub struct Input<'a> {
     pub settings: &'a EngineSettings,
 }
 
-/// A device that Home Assistant knows of; kept in the store so that it can be taken back.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Announced {
-    /// Its discovery topic.
-    pub topic: String,
-    /// Key and platform of each of its components.
-    pub components: Vec<(String, String)>,
-}
-
 /// What to publish now, and what to remember.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Announcement {
-    /// Retained messages, removals first, the daemon before its strategies.
+    /// Messages, removals first, the daemon before its strategies.
     pub messages: Vec<Message>,
-    /// What is announced once they are out. To be stored before they leave.
+    /// What Home Assistant may know of while they are on their way: the old and the new. To be stored before they
+    /// leave, so that no crash makes a component be forgotten that was not taken back.
+    pub pending: Vec<Announced>,
+    /// What is announced once the broker has them.
     pub announced: Vec<Announced>,
+    /// What is gone then, without components.
+    pub gone: Vec<Announced>,
 }
 
 /// Announces everything, and takes back what was announced before and is gone.
@@ -77,24 +75,47 @@ pub fn announce(input: &Input<'_>, before: &[Announced]) -> Announcement {
         .chain(input.settings.strategies.iter().map(|strategy| strategy_device(input, strategy)))
         .collect();
     let present: BTreeSet<&str> = devices.iter().map(|device| device.topic.as_str()).collect();
-    let gone = before.iter().filter(|old| !present.contains(old.topic.as_str()));
-    let mut messages: Vec<Message> = gone.map(|old| retained(&old.topic, String::new())).collect();
+    let gone: Vec<Announced> =
+        before.iter().filter(|old| !present.contains(old.topic.as_str())).cloned().collect();
     let known: BTreeMap<&str, &Announced> = before.iter().map(|old| (old.topic.as_str(), old)).collect();
+    let mut announcement = withdraw(&gone);
     for device in &devices {
-        let payload = device.payload(known.get(device.topic.as_str()).copied());
-        messages.push(retained(&device.topic, payload));
+        let old = known.get(device.topic.as_str()).map_or(&[][..], |old| &old.components);
+        let announced = device.announced();
+        let mut pending = announced.clone();
+        pending.components.extend(device.gone(old).cloned());
+        let payload = device.payload(old);
+        announcement.messages.push(message(&device.topic, payload));
+        announcement.pending.push(pending);
+        announcement.announced.push(announced);
     }
-    Announcement { messages, announced: devices.iter().map(Device::announced).collect() }
+    announcement
 }
 
 /// Takes everything back, as when discovery was turned off.
-pub fn withdraw(before: &[Announced]) -> Vec<Message> {
-    before.iter().map(|old| retained(&old.topic, String::new())).collect()
+pub fn withdraw(before: &[Announced]) -> Announcement {
+    let gone = |old: &Announced| Announced { topic: old.topic.clone(), components: Vec::new() };
+    Announcement {
+        messages: before.iter().map(|old| message(&old.topic, String::new())).collect(),
+        pending: Vec::new(),
+        announced: Vec::new(),
+        gone: before.iter().map(gone).collect(),
+    }
 }
 
 /// Where Home Assistant tells that it started.
 pub fn birth_topic(prefix: &str) -> String {
     format!("{prefix}/status")
+}
+
+/// How long to wait after Home Assistant's start, in milliseconds: 1 to 5 s, spread by the instance's name, so that
+/// several daemons do not speak at once.
+pub fn birth_delay_ms(instance: &str) -> u64 {
+    // FNV-1a: any hash that is the same for ever.
+    let hash = instance.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    BIRTH_DELAY_MS_MIN + hash % (BIRTH_DELAY_MS_MAX - BIRTH_DELAY_MS_MIN + 1)
 }
 
 /// Whether a message on [`birth_topic`] asks for a new announcement. A retained one is old news.
@@ -113,18 +134,22 @@ struct Device {
 impl Device {
     /// The payload. Components that were there before are reduced to their platform, which removes them: leaving them
     /// out would not.
-    fn payload(&self, before: Option<&Announced>) -> String {
+    fn payload(&self, old: &[(String, String)]) -> String {
         let mut components = Object::new();
         for component in &self.components {
             components = components.raw(&component.key, &component.json);
         }
-        let present: BTreeSet<&str> =
-            self.components.iter().map(|component| component.key.as_str()).collect();
-        let old = before.map_or(&[][..], |before| &before.components);
-        for (key, platform) in old.iter().filter(|(key, _)| !present.contains(key.as_str())) {
+        for (key, platform) in self.gone(old) {
             components = components.raw(key, &Object::new().text("p", platform).finish());
         }
         self.head.clone().raw("cmps", &components.finish()).finish()
+    }
+
+    /// The old components that it does not have any more.
+    fn gone<'a>(&self, old: &'a [(String, String)]) -> impl Iterator<Item = &'a (String, String)> + use<'a> {
+        let present: BTreeSet<String> =
+            self.components.iter().map(|component| component.key.clone()).collect();
+        old.iter().filter(move |(key, _)| !present.contains(key))
     }
 
     fn announced(&self) -> Announced {
@@ -236,6 +261,6 @@ fn topic(input: &Input<'_>, object_id: &str) -> String {
     format!("{}/device/{object_id}/config", input.prefix)
 }
 
-fn retained(topic: &str, payload: String) -> Message {
-    Message { topic: topic.to_string(), payload, kind: MessageKind::Retained(None) }
+fn message(topic: &str, payload: String) -> Message {
+    Message { topic: topic.to_string(), payload, kind: MessageKind::Announcement }
 }

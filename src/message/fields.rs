@@ -125,9 +125,9 @@ impl Fields {
     }
 }
 
-/// A value cut down so that it can stand in a message.
+/// A value cut down so that it can stand in a message, or in one line of the log.
 pub fn short(text: &str) -> String {
-    text.chars().take(40).collect()
+    text.chars().take(40).map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
 fn wrong(key: &str, value: &Value, wanted: &str) -> Refusal {

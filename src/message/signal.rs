@@ -225,6 +225,8 @@ mod tests {
         check(r#""quantity":1"#, "malformed: action: missing");
         check(r#""action":"long","quantty":1"#, "malformed: quantty: unknown field, did you mean quantity?");
         check(r#""action":"long","leverage":1"#, "malformed: leverage: unknown field");
+        // Nobody writes lines of ours into the log.
+        check(r#""action":"long","x\n\u001b[2J":1"#, "malformed: x\u{fffd}\u{fffd}[2J: unknown field");
         check(r#""action":"long","quantity":-1"#, "malformed: quantity: -1 must be above 0");
         check(r#""action":"long","quantity":0"#, "malformed: quantity: 0 must be above 0");
         check(

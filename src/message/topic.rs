@@ -3,7 +3,7 @@
 use crate::model::ids::{FeedId, StrategyId, StrategyType, Symbol};
 
 /// Every topic below the base, with the words that stand for its variable parts.
-pub const ALL: [&str; 22] = [
+pub const ALL: [&str; 24] = [
     "daemon/state",
     "daemon/info",
     "daemon/health",
@@ -21,7 +21,9 @@ pub const ALL: [&str; 22] = [
     "strategy/<id>/trade",
     "strategy/<id>/signal",
     "strategy/<id>/signal/result",
+    "strategy/<id>/tradingview",
     "strategy/<id>/level/set",
+    "tradingview",
     "type/<type>/state",
     "type/<type>/kpi",
     "portfolio/state",
@@ -39,6 +41,8 @@ pub struct Topics {
 pub enum Inbound<'a> {
     /// A signal for this strategy.
     Signal(&'a str),
+    /// A TradingView alert for this strategy, or for the one that it names itself.
+    Alert(Option<&'a str>),
     /// A level for the daemon (`None`) or this strategy.
     Level(Option<&'a str>),
 }
@@ -86,10 +90,16 @@ impl Topics {
 
     /// What the daemon subscribes to.
     pub fn commands(&self) -> Vec<String> {
-        ["strategy/+/signal", "strategy/+/level/set", "daemon/level/set"]
-            .iter()
-            .map(|filter| self.at(filter))
-            .collect()
+        [
+            "strategy/+/signal",
+            "strategy/+/tradingview",
+            "tradingview",
+            "strategy/+/level/set",
+            "daemon/level/set",
+        ]
+        .iter()
+        .map(|filter| self.at(filter))
+        .collect()
     }
 
     /// What a topic is about; `None` when it is none of ours.
@@ -98,6 +108,8 @@ impl Topics {
         let levels: Vec<&str> = rest.split('/').collect();
         match levels.as_slice() {
             ["strategy", id, "signal"] => Some(Inbound::Signal(id)),
+            ["strategy", id, "tradingview"] => Some(Inbound::Alert(Some(id))),
+            ["tradingview"] => Some(Inbound::Alert(None)),
             ["strategy", id, "level", "set"] => Some(Inbound::Level(Some(id))),
             ["daemon", "level", "set"] => Some(Inbound::Level(None)),
             _ => None,
@@ -116,6 +128,9 @@ mod tests {
             assert_eq!(topics.inbound(topic), expected, "{topic}");
         };
         check("home/tradebus/strategy/tv1/signal", Some(Inbound::Signal("tv1")));
+        check("home/tradebus/strategy/tv1/tradingview", Some(Inbound::Alert(Some("tv1"))));
+        check("home/tradebus/tradingview", Some(Inbound::Alert(None)));
+        check("home/tradebus/strategy/tv1/tradingview/x", None);
         check("home/tradebus/strategy/tv1/level/set", Some(Inbound::Level(Some("tv1"))));
         check("home/tradebus/daemon/level/set", Some(Inbound::Level(None)));
         check("home/tradebus/strategy/tv1/signal/result", None);

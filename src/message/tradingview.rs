@@ -22,6 +22,7 @@ use rust_decimal::prelude::ToPrimitive;
 use self::body::{Body, Field, malformed};
 pub use self::key::AlertKey;
 use super::fields::short;
+use crate::engine::event::{ReplyToken, SignalMessage, SignalOrigin};
 use crate::model::amount::{Money, Price, Quantity, Ratio};
 use crate::model::ids::{SignalId, StrategyId, Symbol};
 use crate::model::order::OrderType;
@@ -47,9 +48,10 @@ pub struct TradingViewSettings {
     pub overrides: BTreeMap<String, Symbol>,
     /// Whether Pine's simulated sizes are ours: of the order for `buy` and `sell`, of the position for a target.
     pub contracts_as_size: bool,
-    /// How far the alert's price may be from ours, in percent; the engine checks it.
-    pub price_deviation_max_pct: Option<Ratio>,
 }
+
+/// Every strategy that takes alerts.
+pub type AllSettings = BTreeMap<StrategyId, TradingViewSettings>;
 
 /// An alert, read as far as it goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,6 +62,20 @@ pub struct ReadAlert {
     pub id: Option<SignalId>,
     /// The signal, or why there is none.
     pub body: Result<AlertSignal, Refusal>,
+}
+
+impl ReadAlert {
+    /// The message that the engine gets, as it does from a native signal.
+    pub fn into_message(self, token: ReplyToken) -> SignalMessage {
+        let price = self.body.as_ref().ok().and_then(|alert| alert.price);
+        SignalMessage {
+            token,
+            strategy: self.strategy,
+            id: self.id,
+            body: self.body.map(|alert| alert.signal),
+            origin: SignalOrigin::TradingView { price },
+        }
+    }
 }
 
 /// A wish, and what else the alert says.
@@ -79,7 +95,7 @@ pub fn read(
     topic_strategy: Option<&str>,
     payload: &[u8],
     retained: bool,
-    settings: &BTreeMap<StrategyId, TradingViewSettings>,
+    settings: &AllSettings,
 ) -> ReadAlert {
     let refused =
         |strategy: &str, refusal| ReadAlert { strategy: strategy.into(), id: None, body: Err(refusal) };
@@ -96,20 +112,21 @@ pub fn read(
     // A body may name anything, so only a known strategy of its goes on: the answer's topic has the name.
     let strategy = StrategyId::new(topic_strategy.or(named).unwrap_or_default()).ok();
     let Some(strategy) = strategy.filter(|id| topic_strategy.is_some() || settings.contains_key(id)) else {
-        return refused("", without_key(unknown_strategy(topic_strategy.or(named)), &body));
+        return refused("", without_key(unknown_strategy(topic_strategy.or(named)), &body, settings));
     };
-    let id = match id_of(strategy.as_str(), &body) {
+    let id = match id_of(strategy.as_str(), &body, settings) {
         Ok(id) => id,
-        Err(refusal) => return refused(strategy.as_str(), without_key(refusal, &body)),
+        Err(refusal) => return refused(strategy.as_str(), without_key(refusal, &body, settings)),
     };
-    let result = match (refusal_of_retained(retained), settings.get(&strategy)) {
+    let own = settings.get(&strategy);
+    let result = match (refusal_of_retained(retained), own) {
         (Some(refusal), _) => Err(refusal),
         (None, None) => Err(unknown_strategy(Some(strategy.as_str()))),
-        (None, Some(settings)) => check_key(settings, &body)
+        (None, Some(own)) => check_key(own, &body)
             .and_then(|()| check_strategy(strategy, &body))
-            .and_then(|()| signal_of(settings, &body, id.clone())),
+            .and_then(|()| signal_of(own, &body, id.clone())),
     };
-    let result = result.map_err(|refusal| without_key(refusal, &body));
+    let result = result.map_err(|refusal| without_key(refusal, &body, settings));
     ReadAlert { strategy: strategy.to_string(), id: Some(id), body: result }
 }
 
@@ -138,10 +155,10 @@ fn unknown_strategy(strategy: Option<&str>) -> Refusal {
     }
 }
 
-fn id_of(strategy: &str, body: &Body) -> Result<SignalId, Refusal> {
+fn id_of(strategy: &str, body: &Body, settings: &AllSettings) -> Result<SignalId, Refusal> {
     match body.any(words::ID).filter(|field| !field.text.contains("{{") && !field.text.is_empty()) {
         // It is published with the result.
-        Some(field) if long_keys(body).any(|key| field.text.contains(key)) => {
+        Some(field) if long_keys(body, settings).any(|key| field.text.contains(key)) => {
             Err(field.wrong("holds the key"))
         }
         Some(field) => SignalId::new(&field.text).map_err(|error| field.wrong(&error.to_string())),
@@ -170,14 +187,26 @@ fn keys(body: &Body) -> impl Iterator<Item = &str> {
     named.map(|field| field.text.as_str()).filter(|text| !text.is_empty())
 }
 
-/// The same without what is too short to be a key, and stands in other texts by chance.
-fn long_keys(body: &Body) -> impl Iterator<Item = &str> {
-    keys(body).filter(|key| key.len() >= 4)
+/// The same without what is too short to be a key, and stands in other texts by chance; and whatever else is the key
+/// of any strategy, under the wrong name.
+fn long_keys<'a>(body: &'a Body, settings: &AllSettings) -> impl Iterator<Item = &'a str> {
+    let configured: Vec<&AlertKey> = settings.values().filter_map(|settings| settings.key.as_ref()).collect();
+    let misplaced = body.others(words::KEY).filter(move |field| {
+        field.text.len() >= AlertKey::LENGTH_MIN && AlertKey::new(&field.text).is_among(&configured)
+    });
+    keys(body).filter(|key| key.len() >= 4).chain(misplaced.map(|field| field.text.as_str()))
 }
 
-/// A refusal in which the key does not stand, wherever else the alert repeats it.
-fn without_key(mut refusal: Refusal, body: &Body) -> Refusal {
-    for key in long_keys(body) {
+/// A refusal in which the key does not stand, wherever else the alert repeats it. Where a quotation may show a part of
+/// it, nothing is quoted.
+fn without_key(mut refusal: Refusal, body: &Body, settings: &AllSettings) -> Refusal {
+    for key in long_keys(body, settings) {
+        let cut = |text: &str| {
+            text.contains(key) && (short(text) != text || format!("{key:?}").len() != key.len() + 2)
+        };
+        if body.others(words::KEY).any(|field| cut(&field.text) || cut(&field.path)) {
+            refusal.detail = "a field repeats the key, so nothing of the alert is shown".into();
+        }
         refusal.detail = refusal.detail.replace(key, "***");
     }
     refusal

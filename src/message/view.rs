@@ -40,6 +40,8 @@ pub struct Message {
 pub enum MessageKind {
     /// Retained, the newest replaces the older; with an expiry in seconds.
     Retained(Option<u32>),
+    /// Retained like state, but sent once: whoever wants it again asks for it.
+    Announcement,
     /// QoS 1, not retained.
     Once,
     /// QoS 0, not retained.
@@ -89,6 +91,7 @@ pub fn update(topics: &Topics, update: &Update) -> Vec<Message> {
         Update::ClearMarket(key) => {
             vec![Message::retained(topics.price(key.feed, key.symbol), String::new())]
         }
+        Update::ClearFeed(feed) => vec![Message::retained(topics.feed(*feed), String::new())],
         Update::ClearType(kind) => {
             let topics = ["state", "kpi"].map(|what| topics.kind(*kind, what));
             topics.map(|topic| Message::retained(topic, String::new())).into()

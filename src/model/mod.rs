@@ -10,3 +10,4 @@ pub mod position;
 pub mod report;
 pub mod signal;
 pub mod time;
+pub mod units;

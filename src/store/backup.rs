@@ -163,7 +163,7 @@ fn time_of(record: &Record) -> Option<Timestamp> {
         Record::Trade(trade) => Some(trade.close_time),
         Record::Level(level) => Some(level.time),
         Record::Sample(sample) => Some(sample.time),
-        Record::Market { .. } | Record::Published { .. } => None,
+        Record::Market { .. } | Record::Published { .. } | Record::Announced(_) => None,
     }
 }
 

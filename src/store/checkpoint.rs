@@ -12,7 +12,7 @@
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::error::StoreError;
 use super::file;
@@ -32,6 +32,8 @@ const HEADER_BYTES: usize = 32;
 /// A folded state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Checkpoint {
+    /// Where it was read.
+    pub file: PathBuf,
     /// The last sequence that is folded in.
     pub sequence: u64,
     /// The encoded state.
@@ -128,7 +130,8 @@ fn read_file(path: &Path) -> Result<Found, StoreError> {
         return Ok(Found::Damaged("its checksum is wrong"));
     }
     let sequence = u64::from_le_bytes(array(&bytes, 16));
-    Ok(Found::Whole(Checkpoint { sequence, payload: bytes.split_off(HEADER_BYTES) }))
+    let (file, payload) = (path.to_owned(), bytes.split_off(HEADER_BYTES));
+    Ok(Found::Whole(Checkpoint { file, sequence, payload }))
 }
 
 fn encode_header(sequence: u64, payload: &[u8]) -> [u8; HEADER_BYTES] {
@@ -202,7 +205,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         for (sequence, payload) in [(0, b"".as_slice()), (u64::MAX, b"state"), (3, b"x")] {
             write(dir.path(), sequence, payload).unwrap();
-            let expected = Checkpoint { sequence, payload: payload.to_vec() };
+            let file = dir.path().join(NEWEST);
+            let expected = Checkpoint { file, sequence, payload: payload.to_vec() };
             assert_eq!(read(dir.path()).unwrap(), Loaded { checkpoint: Some(expected), warnings: vec![] });
         }
         let too_large = write(dir.path(), 4, &vec![0; PAYLOAD_BYTES_MAX + 1]);

@@ -119,7 +119,8 @@ impl Index {
             | Record::Market { .. }
             | Record::Retired { .. }
             | Record::Level(_)
-            | Record::Published { .. } => {}
+            | Record::Published { .. }
+            | Record::Announced(_) => {}
         }
         self.meta.applied = sequence;
         Ok(())

@@ -13,9 +13,9 @@
 //! per journal: the caller holds the [`StoreLock`](super::StoreLock).
 
 use std::fs::{File, OpenOptions};
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use super::disk::{Disk, SystemDisk};
 use super::error::{IoError, JournalError};
 use super::file;
 use super::recovery::{self, Opened};
@@ -31,6 +31,7 @@ const BUFFER_BYTES_KEPT: usize = 1 << 20;
 #[derive(Debug)]
 pub struct Journal {
     dir: PathBuf,
+    disk: Box<dyn Disk>,
     rotate_bytes: u64,
     /// First sequence of the current segment.
     first_sequence: u64,
@@ -60,6 +61,18 @@ impl Journal {
     /// # Errors
     /// [`JournalError::Damaged`] and [`JournalError::Newer`], with nothing modified, and [`JournalError::Io`].
     pub fn open(dir: &Path, rotate_bytes: u64) -> Result<(Journal, Opened), JournalError> {
+        Journal::open_on(dir, rotate_bytes, Box::new(SystemDisk))
+    }
+
+    /// The same on another disk.
+    ///
+    /// # Errors
+    /// As [`Journal::open`].
+    pub fn open_on(
+        dir: &Path,
+        rotate_bytes: u64,
+        disk: Box<dyn Disk>,
+    ) -> Result<(Journal, Opened), JournalError> {
         let dir = self::dir(dir);
         let found = recovery::examine(&dir)?;
         file::create_dir(&dir)?;
@@ -79,6 +92,7 @@ impl Journal {
         };
         let journal = Journal {
             dir,
+            disk,
             rotate_bytes,
             first_sequence: found.first,
             last_sequence: found.opened.last_sequence,
@@ -178,16 +192,16 @@ impl Journal {
     }
 
     fn write(&self) -> Result<(), IoError> {
-        file::named(self.file.write_all_at(&self.buffer, self.file_bytes), "write", &self.path)?;
-        file::named(self.file.sync_data(), "sync", &self.path)
+        let written = self.disk.write(&self.file, &self.buffer, self.file_bytes);
+        file::named(written, "write", &self.path)?;
+        file::named(self.disk.sync(&self.file), "sync", &self.path)
     }
 
     /// Cuts off what a failed append left. After a failed sync the system may take pages for written that are not,
     /// so the frame must not stay: only writing it again makes the next sync write it.
     fn heal(&mut self) -> Result<(), IoError> {
         if self.is_tail_unsound {
-            file::named(self.file.set_len(self.file_bytes), "cut", &self.path)?;
-            file::named(self.file.sync_all(), "sync", &self.path)?;
+            file::named(self.disk.cut(&self.file, self.file_bytes), "cut", &self.path)?;
             self.is_tail_unsound = false;
         }
         Ok(())
@@ -196,6 +210,8 @@ impl Journal {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::FileExt;
+
     use super::*;
     use crate::store::Reader;
 

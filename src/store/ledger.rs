@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use super::checkpoint;
+use super::disk::{Disk, SystemDisk};
 use super::record::{DecodeError, RECORD_VERSION, decode, decode_state, encode, encode_state};
 use super::{Journal, JournalError, ROTATE_BYTES_DEFAULT, Reader, StoreError, StoreLock};
 use crate::engine::record::Record;
@@ -25,6 +26,14 @@ pub enum LedgerError {
     Frame {
         /// First sequence of the frame.
         sequence: u64,
+        /// What is wrong.
+        error: DecodeError,
+    },
+    /// The content of a checkpoint is of a newer tradebus.
+    #[error("{}: {error}", file.display())]
+    Checkpoint {
+        /// The checkpoint.
+        file: PathBuf,
         /// What is wrong.
         error: DecodeError,
     },
@@ -87,8 +96,20 @@ impl Ledger {
     /// # Errors
     /// When another process uses it, or it is damaged, newer, or cannot be read.
     pub fn open(dir: &Path) -> Result<(Ledger, Opening), LedgerError> {
+        Ledger::open_on(dir, ROTATE_BYTES_DEFAULT, Box::new(SystemDisk))
+    }
+
+    /// The same with files of the journal that grow to `rotate_bytes`, on another disk.
+    ///
+    /// # Errors
+    /// As [`Ledger::open`].
+    pub fn open_on(
+        dir: &Path,
+        rotate_bytes: u64,
+        disk: Box<dyn Disk>,
+    ) -> Result<(Ledger, Opening), LedgerError> {
         let lock = StoreLock::acquire(dir)?;
-        let (journal, opened) = Journal::open(dir, ROTATE_BYTES_DEFAULT)?;
+        let (journal, opened) = Journal::open_on(dir, rotate_bytes, disk)?;
         let mut warnings = Vec::new();
         if let Some(torn) = &opened.torn {
             let (bytes, file, offset) = (torn.bytes, torn.file.display(), torn.offset);
@@ -167,6 +188,12 @@ pub fn verify(dir: &Path) -> Result<Verified, LedgerError> {
     let checkpoint = checkpoint::read(dir)?.checkpoint;
     let mut state = State::default();
     let mut compared = None;
+    if let Some(checkpoint) = &checkpoint {
+        // What differs because a newer tradebus folded it is not to be deleted.
+        if let Err(error @ DecodeError::Newer { .. }) = decode_state(&checkpoint.payload) {
+            return Err(LedgerError::Checkpoint { file: checkpoint.file.clone(), error });
+        }
+    }
     let expected = checkpoint.as_ref().map(|checkpoint| checkpoint.sequence);
     let mut same = true;
     for_each_record(dir, 1, opened.last_sequence, |sequence, record| {
@@ -198,7 +225,7 @@ fn checkpointed_state(dir: &Path, last: u64, warnings: &mut Vec<String>) -> Resu
     match decode_state(&checkpoint.payload) {
         Ok(state) => Ok(state),
         Err(error @ DecodeError::Newer { .. }) => {
-            Err(LedgerError::Frame { sequence: checkpoint.sequence, error })
+            Err(LedgerError::Checkpoint { file: checkpoint.file, error })
         }
         Err(error) => {
             warnings.push(format!("the checkpoint is passed over: {error}"));

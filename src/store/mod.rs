@@ -15,6 +15,7 @@
 
 pub mod backup;
 pub mod checkpoint;
+pub mod disk;
 pub mod error;
 mod file;
 #[cfg(test)]

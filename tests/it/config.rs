@@ -52,10 +52,9 @@ fn warnings_tell_what_has_no_effect() {
         ],
     );
     check(
-        &strategy("").replace("external", "tradingview"),
+        &strategy("key_required = false\naccept_from = [\"BINANCE\"]").replace("external", "tradingview"),
         &[
-            "strategy.s.key_required: alerts are taken without a key in this version; write key_required = false when \
-         only trusted clients can publish",
+            "strategy.s.accept_from: has no effect: feed \"synthetic\" is no exchange, so alerts of all are taken",
         ],
     );
 }
@@ -130,6 +129,16 @@ fn secrets_are_never_shown() {
         let shown = format!("{sources:?} {found:?}");
         assert!(found.iter().any(|line| line.starts_with(path)) && !shown.contains("hunter2"), "{shown}");
     };
+    let alerts = strategy("key_file = \"hunter2\"").replace("external", "tradingview");
+    check(&sources(&alerts, &[], &[]), "strategy.s.key_file: the file does not exist");
+    let key = folder.path().join("key");
+    std::fs::write(&key, " hunter2-hunter2-hunter2 \n").unwrap();
+    let alerts = strategy(&format!("key_file = '{}'", key.display())).replace("external", "tradingview");
+    let loaded = load(&alerts, &[], &[]);
+    let shown = format!("{loaded:?} {} {:?}", loaded.config.effective_toml(), loaded.config.tradingview());
+    assert!(!shown.contains("hunter2"), "{shown}");
+    let read = &loaded.config.tradingview()[&loaded.config.strategies[0].id];
+    assert!(read.key_required && read.key.as_ref().is_some_and(|key| key.matches("hunter2-hunter2-hunter2")));
     check(
         &sources("[mqtt]\npassword = \"hunter2\"", &[], &[]),
         "mqtt.password: a password may not stand here",
@@ -152,17 +161,18 @@ fn a_secret_that_everyone_can_read_is_a_warning() {
     use std::os::unix::fs::PermissionsExt;
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("password");
-    std::fs::write(&file, "x\n").unwrap();
-    let text = format!(
-        "{FEED}[mqtt]\nbroker = \"mqtt://h\"\nusername = \"u\"\npassword_file = '{}'",
-        file.display()
-    );
-    let check = |mode: u32, expected: &[&str]| {
-        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
-        assert_eq!(lines(&load(&text, &[], &[]).warnings), expected);
-    };
-    check(0o600, &[]);
-    check(0o644, &["mqtt.password_file: everyone on this machine can read the file; chmod 600 it"]);
+    std::fs::write(&file, "0123456789abcdef\n").unwrap();
+    let file = file.display();
+    let password = format!("{FEED}[mqtt]\nbroker = \"mqtt://h\"\nusername = \"u\"\npassword_file = '{file}'");
+    let key = strategy(&format!("key_file = '{file}'")).replace("external", "tradingview");
+    for (text, path) in [(password, "mqtt.password_file"), (key, "strategy.s.key_file")] {
+        let check = |mode: u32, expected: &[&str]| {
+            std::fs::set_permissions(file.to_string(), std::fs::Permissions::from_mode(mode)).unwrap();
+            assert_eq!(lines(&load(&text, &[], &[]).warnings), expected);
+        };
+        check(0o600, &[]);
+        check(0o644, &[&format!("{path}: everyone on this machine can read the file; chmod 600 it")]);
+    }
 }
 
 #[test]
@@ -176,7 +186,13 @@ fn the_effective_text_loads_to_the_same() {
         [instrument.\"A-B.PERP\"]\nlot_size = 10\ncontract_value = 0.001\n\
         [feed.f]\nsource = \"synthetic\"\nsymbols = [\"A-B.PERP\"]\nstart_prices = { \"A-B.PERP\" = 0.00002 }\n\
         [strategy.s]\ntype = \"aibot\"\nsymbols = [\"A-B.PERP\"]\nconfidence_min = 0.5\n\
-        default_size = { risk_pct = 1 }\nlimits = { drawdown_max_pct = 20 }\npaper = { latency_ms = 5 }\n";
+        default_size = { risk_pct = 1 }\nlimits = { drawdown_max_pct = 20 }\npaper = { latency_ms = 5 }\n\
+        [strategy.t]\ntype = \"tradingview\"\nsymbols = [\"A-B.PERP\"]\nkey_file = 'KEY'\nsignals_per_minute_max = 7\n\
+        accept_from = [\"X:SPOT\"]\noverrides = { \"X:1000AB.P\" = \"A-B.PERP\", AB = \"A-B.PERP\" }\n\
+        contracts_as_size = true\nprice_deviation_max_pct = 1.5\n";
+    let key = folder.path().join("key");
+    std::fs::write(&key, "0123456789abcdef").unwrap();
+    let full = &full.replace("KEY", key.to_str().unwrap());
     let recordings = [file.to_str().unwrap().to_owned()];
     let demo = Demo {
         store: Path::new("a \"b\""),
@@ -204,10 +220,12 @@ fn the_demo_is_complete() {
     let loaded = Config::demo(synthetic).unwrap();
     assert_eq!(lines(&loaded.warnings), Vec::<String>::new());
     let settings = loaded.config.engine_settings();
-    assert_eq!((settings.markets.len(), settings.strategies.len()), (3, 2));
+    assert_eq!((settings.markets.len(), settings.strategies.len()), (3, 3));
     let routes = loaded.config.routes();
     let shown = routes.iter().map(|route| format!("{} {} {}", route.strategy, route.venue, route.because));
-    assert_eq!(shown.collect::<Vec<_>>(), ["demo paper it has no account", "tv1 paper it has no account"]);
+    let expected = ["bot1", "demo", "tv1"].map(|strategy| format!("{strategy} paper it has no account"));
+    assert_eq!(shown.collect::<Vec<_>>(), expected);
+    assert!(settings.strategies.iter().all(|strategy| strategy.ticks == (strategy.kind.as_str() == "aibot")));
 
     let named = folder.path().join("kraken_BTC-USDT_2025.csv");
     let other = folder.path().join("other.csv");

@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 use tradebus::engine::settings::EngineSettings;
 use tradebus::message::discovery::{
-    Announced, Input, PAYLOAD_BYTES_MAX, PRICES_MAX, SYMBOLS_MAX, announce, birth_topic, is_birth, withdraw,
+    Announced, Input, PAYLOAD_BYTES_MAX, PRICES_MAX, SYMBOLS_MAX, announce, birth_delay_ms, birth_topic,
+    is_birth, withdraw,
 };
 use tradebus::message::topic::Topics;
 use tradebus::message::view::Message;
@@ -173,6 +174,17 @@ fn what_disappears_is_taken_back() {
          size_PEPE-USDTdotPERP=sensor unrealized_PEPE-USDTdotPERP=sensor",
     ];
     assert_eq!(shown, expected);
+    // Until the broker has these, the store remembers what they take back.
+    let keys = |devices: &[Announced]| devices.iter().map(|d| d.components.len()).collect::<Vec<_>>();
+    let (old, new) = (keys(&before), keys(&now.announced));
+    assert_eq!(keys(&now.pending), [old[0], old[1]]);
+    assert_eq!((new[0], new[1]), (old[0] - 1, old[1] - 4));
+    assert_eq!((now.gone[0].topic.as_str(), now.gone.len()), (before[2].topic.as_str(), 1));
+    // A crash before that: the next start takes back the same.
+    let crashed: Vec<Announced> = now.pending.iter().cloned().chain([before[2].clone()]).collect();
+    let retry = announce(&input(&less, "tradebus", "tradebus"), &crashed);
+    assert_eq!(retry.messages.iter().map(removals).collect::<Vec<_>>().len(), shown.len());
+    assert_eq!(retry.announced, now.announced);
     let again = announce(&input(&less, "tradebus", "tradebus"), &now.announced);
     assert!(
         again.messages.iter().all(|message| removals(message).ends_with(": ")),
@@ -187,7 +199,8 @@ fn what_disappears_is_taken_back() {
         old.iter().all(|message| message.topic.starts_with("homeassistant/") && message.payload.is_empty())
     );
     assert!(new.iter().all(|message| message.topic.starts_with("ha/") && !message.payload.is_empty()));
-    assert_eq!(sizes(&withdraw(&now.announced)), [0, 0]);
+    let off = withdraw(&now.announced);
+    assert_eq!((sizes(&off.messages), off.gone.len(), off.pending.len()), (vec![0, 0], 2, 0));
 }
 
 /// The topic, and what is reduced to its platform.
@@ -216,5 +229,7 @@ fn what_was_announced_survives_the_store() {
 fn home_assistant_asks_again_when_it_starts() {
     assert_eq!(birth_topic("homeassistant"), "homeassistant/status");
     assert!(is_birth(b"online", false));
+    let delays = ["tradebus", "a", "b", "c", &"z".repeat(32)].map(birth_delay_ms);
+    assert!(delays.iter().all(|ms| (1_000..=5_000).contains(ms)), "{delays:?}");
     assert!(!is_birth(b"online", true) && !is_birth(b"offline", false) && !is_birth(b"", false));
 }

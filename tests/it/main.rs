@@ -15,6 +15,7 @@ mod config;
 mod daemon;
 mod deploy;
 mod discovery;
+mod examples;
 mod feeds;
 mod kpi;
 mod mqtt_client;

@@ -7,7 +7,7 @@ use tradebus::config::{Config, Sources};
 use tradebus::daemon::options::{RunError, RunOptions};
 use tradebus::engine::Engine;
 use tradebus::engine::effect::Effect;
-use tradebus::engine::event::{Event, SignalMessage};
+use tradebus::engine::event::{Event, SignalMessage, SignalOrigin};
 use tradebus::message::signal;
 use tradebus::model::amount::Ratio;
 use tradebus::model::ids::StoreId;
@@ -44,7 +44,13 @@ fn a_signal_that_breaks_the_engine_is_not_tried_again() {
     let store_id_new = StoreId::new("00").expect("hex digits");
     engine.handle(now, Event::Start { store_id_new }, &mut effects);
     let read = signal::read("s1", payload.as_bytes(), false);
-    let message = SignalMessage { token: 1, strategy: "s1".into(), id: read.id, body: read.body };
+    let message = SignalMessage {
+        token: 1,
+        strategy: "s1".into(),
+        id: read.id,
+        body: read.body,
+        origin: SignalOrigin::Native,
+    };
     engine.handle(now, Event::Signal(Box::new(message)), &mut effects);
     let result = effects.iter().find_map(|effect| match effect {
         Effect::Reply { token: 1, result, .. } => result.clone(),
@@ -60,6 +66,8 @@ fn config(port: u16, store: &std::path::Path) -> Config {
         r#"
         [mqtt]
         broker = "mqtt://127.0.0.1:{port}"
+        [http]
+        listen = ""
         [store]
         path = "{}"
         [feed.market]

@@ -50,7 +50,7 @@ fn settings() -> BTreeMap<StrategyId, TradingViewSettings> {
     all.into_iter().map(|(id, settings)| (StrategyId::new(id).unwrap(), settings)).collect()
 }
 
-fn filled(text: &str) -> String {
+pub fn filled(text: &str) -> String {
     FILLED.iter().fold(text.to_string(), |text, (name, value)| text.replace(name, value))
 }
 
@@ -131,14 +131,24 @@ fn alerts_become_signals_or_named_refusals() {
     assert!(!golden.lines().any(|line| line.starts_with("= ") && line.contains(KEY)), "the key is shown");
 }
 
-/// The payloads that others published, read in place: what becomes of each when placeholders are replaced.
-#[test]
-fn published_alerts() {
+/// The bodies of the payloads that others published, read in place; `None` where they are not.
+pub fn published() -> Option<Vec<String>> {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/data/tradingview_alerts.jsonl");
     let Ok(text) = std::fs::read_to_string(path) else {
         println!("skipped: ../shared/data is not here");
-        return;
+        return None;
     };
+    let body = |line: &str| {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        line["body"].as_str().unwrap().to_string()
+    };
+    Some(text.lines().map(body).collect())
+}
+
+/// What becomes of each published payload when its placeholders are replaced.
+#[test]
+fn published_alerts() {
+    let Some(bodies) = published() else { return };
     let expected = [
         "malformed timenow",
         "malformed action",
@@ -163,15 +173,13 @@ fn published_alerts() {
         "unsupported orderPriceOffset",
     ];
     let mut got = Vec::new();
-    for line in text.lines() {
-        let line: serde_json::Value = serde_json::from_str(line).unwrap();
-        let body = line["body"].as_str().unwrap();
+    for body in bodies {
         let raw = read(Some("open"), body.as_bytes(), false, &settings());
         if body.contains("{{") {
             let refusal = raw.body.expect_err("placeholders were not replaced");
             assert_eq!(refusal.reason, Reason::Malformed, "{body}");
         }
-        let alert = read(Some("open"), filled(body).as_bytes(), false, &settings());
+        let alert = read(Some("open"), filled(&body).as_bytes(), false, &settings());
         println!("{}", shown(&alert));
         got.push(match &alert.body {
             Ok(signal) => format!("{} {}", signal.signal.action.as_str(), signal.signal.symbol),

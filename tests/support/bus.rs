@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 const PATIENCE: Duration = Duration::from_secs(40);
 /// What a test says itself is of no interest to it.
-const COMMANDS: [&str; 2] = ["/signal", "/level/set"];
+const COMMANDS: [&str; 3] = ["/signal", "/tradingview", "/level/set"];
 
 /// A message as it arrived.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,11 +54,15 @@ pub struct Heard {
     /// Results without an id.
     pub results_nameless: Vec<Value>,
     pub alerts: Vec<Value>,
-    /// Messages outside the daemon's tree.
+    /// What Home Assistant is told, in order of arrival.
+    pub discovery: Vec<Message>,
+    /// Messages outside the daemon's tree and Home Assistant's.
     pub elsewhere: Vec<Message>,
     /// How often `online` was said.
     pub online: usize,
     pub prices: u64,
+    /// In order of arrival.
+    pub ticks: Vec<Message>,
 }
 
 impl Heard {
@@ -82,6 +86,9 @@ impl Heard {
     }
 
     fn take(&mut self, message: Message) {
+        if message.topic.starts_with("homeassistant/") {
+            return self.discovery.push(message);
+        }
         let Some(rest) = message.topic.strip_prefix("tradebus/") else { return self.elsewhere.push(message) };
         let levels: Vec<&str> = rest.split('/').collect();
         let json = || -> Value {
@@ -102,6 +109,7 @@ impl Heard {
             ["daemon", "alert"] => self.alerts.push(json()),
             ["daemon", "state"] => self.online += usize::from(message.payload == b"online"),
             ["price", ..] => self.prices += 1,
+            ["tick", ..] => self.ticks.push(message.clone()),
             _ => {}
         }
         self.newest.insert(message.topic.clone(), message);

@@ -36,8 +36,13 @@ pub struct Ended {
 impl Program {
     /// Starts `tradebus` with these arguments; both of its outputs go to `log`.
     pub fn start(arguments: &[&str], log: &Path) -> Self {
+        Self::start_other(env!("CARGO_BIN_EXE_tradebus"), arguments, log)
+    }
+
+    /// The same for another program.
+    pub fn start_other(program: &str, arguments: &[&str], log: &Path) -> Self {
         let file = File::options().create(true).append(true).open(log).expect("a log file");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_tradebus"));
+        let mut command = Command::new(program);
         let ours = std::env::vars_os().map(|(name, _)| name);
         for name in ours.filter(|name| name.to_string_lossy().starts_with("TRADEBUS_")) {
             command.env_remove(name);
@@ -48,7 +53,7 @@ impl Program {
             .stdout(file.try_clone().expect("a second handle"))
             .stderr(file)
             .spawn()
-            .expect("the built program");
+            .expect("the program");
         Self { child, log: log.to_owned() }
     }
 
@@ -203,7 +208,7 @@ impl Site {
             write!(
                 text,
                 "[strategy.{strategy}]\ntype = \"{kind}\"\n{symbols}balance = {BALANCE}\n\
-                 default_size = {{ equity_pct = 1 }}\npaper = {{ latency_ms = {latency_ms}, leverage = 3 }}\n"
+                 signals_per_minute_max = 1000000\ndefault_size = {{ equity_pct = 1 }}\npaper = {{ latency_ms = {latency_ms}, leverage = 3 }}\n"
             )
             .expect("text");
         }

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use tradebus::engine::Engine;
 use tradebus::engine::effect::Effect;
-use tradebus::engine::event::{Event, SignalMessage};
+use tradebus::engine::event::{Event, SignalMessage, SignalOrigin};
 use tradebus::engine::record::Record;
 use tradebus::engine::settings::{EngineSettings, MarketSettings, StrategySettings};
 use tradebus::engine::state::State;
 use tradebus::exchange::paper::PaperSettings;
 use tradebus::message::signal;
+use tradebus::message::tradingview::{self, AlertKey, AllSettings, TradingViewSettings};
 use tradebus::model::amount::{Money, Price, Quantity, Ratio, parse_decimal};
 use tradebus::model::ids::{FeedId, StoreId, StrategyId, StrategyType, Symbol, VenueId};
 use tradebus::model::instrument::Instrument;
@@ -105,6 +106,8 @@ pub fn strategy(settings: &mut EngineSettings, words: &[&str]) {
             "size" => strategy.default_size = Some(size(value)),
             "ticks" => strategy.ticks = value == "true",
             "confidence_min" => strategy.confidence_min = Some(ratio(value)),
+            "price_deviation_max_pct" => strategy.price_deviation_max_pct = Some(ratio(value)),
+            "signals_per_minute_max" => strategy.signals_per_minute_max = value.parse().unwrap(),
             "latency_ms" => strategy.paper.latency_ms = value.parse().unwrap(),
             "leverage" => strategy.paper.leverage = ratio(value),
             "fee_taker" => strategy.paper.fee_taker_ratio = ratio(value),
@@ -125,6 +128,8 @@ fn plain_strategy(id: StrategyId, markets: BTreeMap<Symbol, MarketKey>) -> Strat
         balance: money("1000"),
         default_size: None,
         confidence_min: None,
+        price_deviation_max_pct: None,
+        signals_per_minute_max: 1_000_000,
         limits: Limits::default(),
         paper: PaperSettings {
             fee_taker_ratio: ratio("0.001"),
@@ -177,7 +182,35 @@ pub fn trade(at: Timestamp, symbol: &str, at_price: Price, size: Quantity) -> Ev
 pub fn signal_event(token: u64, strategy: &str, json: &str, retained: bool) -> Event {
     let read = signal::read(strategy, json.as_bytes(), retained);
     let strategy = strategy.to_string();
-    Event::Signal(Box::new(SignalMessage { token, strategy, id: read.id, body: read.body }))
+    Event::Signal(Box::new(SignalMessage {
+        token,
+        strategy,
+        id: read.id,
+        body: read.body,
+        origin: SignalOrigin::Native,
+    }))
+}
+
+/// A TradingView alert as it comes from a topic: the strategy's, or the shared one (`-`).
+pub fn alert_event(token: u64, topic: &str, body: &str, retained: bool, settings: &AllSettings) -> Event {
+    let topic = Some(topic).filter(|topic| *topic != "-");
+    Event::Signal(Box::new(tradingview::read(topic, body.as_bytes(), retained, settings).into_message(token)))
+}
+
+/// How a strategy's alerts are read: `key= key_required= exchange= accept_from= contracts_as_size=`.
+pub fn alerts(settings: &mut AllSettings, words: &[&str]) {
+    let mut read = TradingViewSettings::default();
+    for (name, value) in pairs(&words[1..]) {
+        match name {
+            "key" => read.key = Some(AlertKey::new(value)),
+            "key_required" => read.key_required = value == "true",
+            "exchange" => read.exchange = Some(value.to_string()),
+            "accept_from" => read.accept_from = value.split(',').map(str::to_string).collect(),
+            "contracts_as_size" => read.contracts_as_size = value == "true",
+            _ => panic!("{name}: no setting of alerts"),
+        }
+    }
+    settings.insert(StrategyId::new(words[0]).unwrap(), read);
 }
 
 /// The first event of a run.

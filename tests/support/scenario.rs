@@ -9,11 +9,12 @@
 //! trade SYMBOL PRICE [QUANTITY]    quote SYMBOL BID ASK [QB QA]    candle SYMBOL CLOSE
 //! mark SYMBOL PRICE                confirm SYMBOL                  wake
 //! s1: ID ACTION key=value...       signal ID {json}                retained ID {json}
+//! alerts ID key=value...           alert ID|- body                 retained_alert ID|- body
 //! level daemon|ID word-or-json     store failing|works             published N
 //! ```
 //!
-//! `@-5000` stands for the time 5 s ago. A transcript has each command, then its effects: records in short form (orders
-//! are numbered as they appear), messages with topic and payload.
+//! `@-5000` stands for the time 5 s ago, `\n` in an alert for the end of a line. A transcript has each command, then
+//! its effects: records in short form (orders are numbered as they appear), messages with topic and payload.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,6 +23,7 @@ use tradebus::engine::event::Event;
 use tradebus::engine::event::LevelScope;
 use tradebus::engine::record::{LevelRecord, Record, SampleRecord, Scope};
 use tradebus::message::topic::Topics;
+use tradebus::message::tradingview::AllSettings;
 use tradebus::message::{level, view};
 use tradebus::model::ids::StrategyType;
 use tradebus::model::market::PriceUpdate;
@@ -37,6 +39,7 @@ const SHOWN: [&str; 8] = ["order", "fill", "trade", "signal", "level", "record",
 /// A script that is being run.
 struct Scenario {
     rig: Rig,
+    alerts: AllSettings,
     topics: Topics,
     shown: BTreeSet<String>,
     orders: BTreeMap<String, usize>,
@@ -49,6 +52,7 @@ struct Scenario {
 pub fn run(script: &str) -> String {
     let mut scenario = Scenario {
         rig: Rig::new(rig::settings()),
+        alerts: AllSettings::new(),
         topics: Topics::new("t"),
         shown: SHOWN.iter().map(|word| word.to_string()).collect(),
         orders: BTreeMap::new(),
@@ -79,6 +83,7 @@ impl Scenario {
             "market" => return rig::market(settings, &words[1..]),
             "strategy" => return rig::strategy(settings, &words[1..]),
             "limits" => return self.limits(&words[1..]),
+            "alerts" => return rig::alerts(&mut self.alerts, &words[1..]),
             "remove" => return self.remove(words[1], words[2]),
             "show" => return self.show(&words[1..]),
             _ => {}
@@ -152,6 +157,10 @@ impl Scenario {
         match words[0] {
             "signal" => rig::signal_event(self.token, words[1], json(), false),
             "retained" => rig::signal_event(self.token, words[1], json(), true),
+            "alert" | "retained_alert" => {
+                let (body, retained) = (json().replace("\\n", "\n"), words[0] != "alert");
+                rig::alert_event(self.token, words[1], &body, retained, &self.alerts)
+            }
             "level" => {
                 let strategy = (words[1] != "daemon").then_some(words[1]);
                 Event::Level(level::read(self.token, strategy, json().as_bytes(), false))
@@ -184,7 +193,8 @@ impl Scenario {
     /// Each message gets exactly one answer, behind everything that protects it.
     fn check_replies(&self, words: &[&str], effects: &[Effect]) {
         let replies: Vec<_> = effects.iter().filter(|e| matches!(e, Effect::Reply { .. })).collect();
-        let asks = words[0].ends_with(':') || ["signal", "retained", "level"].contains(&words[0]);
+        let commands = ["signal", "retained", "alert", "retained_alert", "level"];
+        let asks = words[0].ends_with(':') || commands.contains(&words[0]);
         assert_eq!(replies.len(), usize::from(asks), "answers to {words:?}");
         for reply in replies {
             let Effect::Reply { token, result, .. } = reply else { continue };
@@ -230,6 +240,9 @@ impl Scenario {
             Record::Market { key } => ("record", format!("market {} {}", key.feed, key.symbol)),
             Record::Retired { strategy, .. } => ("record", format!("retired {strategy}")),
             Record::Published { through } => ("record", format!("published {through}")),
+            Record::Announced(device) => {
+                ("record", format!("announced {} {}", device.topic, device.components.len()))
+            }
             Record::Poisoned { strategy, id, .. } => ("record", format!("poisoned {strategy} {id}")),
         };
         self.put(kind, &text);
@@ -327,7 +340,10 @@ fn kind_of(update: &Update) -> &'static str {
         Update::Kpi(_) => "kpi",
         Update::Level(_) => "level",
         Update::Result(_) => "result",
-        Update::ClearMarket(_) | Update::ClearType(_) | Update::ClearStrategy { .. } => "clear",
+        Update::ClearMarket(_)
+        | Update::ClearFeed(_)
+        | Update::ClearType(_)
+        | Update::ClearStrategy { .. } => "clear",
     }
 }
 

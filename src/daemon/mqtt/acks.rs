@@ -17,6 +17,14 @@ pub struct AckToken {
     number: u64,
 }
 
+#[cfg(test)]
+impl AckToken {
+    /// Of a message of QoS 0.
+    pub fn none() -> AckToken {
+        AckToken { connection: 0, number: 0 }
+    }
+}
+
 #[derive(Debug, Default)]
 struct Acks {
     connection: u64,

@@ -76,6 +76,8 @@ pub struct BusStatus {
     pub session_present: bool,
     /// Connections after the first.
     pub reconnects: u64,
+    /// Connections at which the broker had no session of ours.
+    pub sessions_begun: u64,
     /// What went wrong last, without secrets; stays after the recovery.
     pub last_error: Option<String>,
     /// The client ended, by [`Bus::shutdown`] or for the error that its task returns.

@@ -194,6 +194,7 @@ impl<'a> Session<'a> {
         tracing::info!(host = config.host, port = config.port, session_present, "mqtt connected");
         self.context.status.send_modify(|status| {
             status.session_present = session_present;
+            status.sessions_begun += u64::from(!session_present);
             status.reconnects = reconnects;
         });
         if config.command_filters.is_empty() {

@@ -15,6 +15,8 @@ struct Entry {
     due_at: Option<u64>,
     refused: bool,
     acknowledged: bool,
+    /// Forgotten once the broker has it.
+    once: bool,
 }
 
 #[derive(Debug, Default)]
@@ -26,25 +28,22 @@ pub(super) struct Retained {
 
 impl Retained {
     /// Whether there was room for the topic.
-    pub(super) fn set(&mut self, topic: &str, payload: Vec<u8>, expiry_s: Option<u32>) -> bool {
+    pub(super) fn set(&mut self, topic: &str, payload: Vec<u8>, expiry_s: Option<u32>, once: bool) -> bool {
         self.count += 1;
-        let version = self.count;
-        if let Some(entry) = self.entries.get_mut(topic) {
-            *entry = Entry {
-                payload,
-                expiry_s,
-                version,
-                due_at: entry.due_at,
-                refused: false,
-                acknowledged: false,
-            };
-        } else if self.entries.len() >= RETAINED_MAX {
+        let due_at = self.entries.get(topic).map(|entry| entry.due_at);
+        if due_at.is_none() && self.entries.len() >= RETAINED_MAX {
             return false;
-        } else {
-            let entry =
-                Entry { payload, expiry_s, version, due_at: None, refused: false, acknowledged: false };
-            self.entries.insert(topic.to_owned(), entry);
         }
+        let entry = Entry {
+            payload,
+            expiry_s,
+            version: self.count,
+            due_at: due_at.flatten(),
+            refused: false,
+            acknowledged: false,
+            once,
+        };
+        self.entries.insert(topic.to_owned(), entry);
         self.enqueue(topic);
         true
     }
@@ -67,7 +66,7 @@ impl Retained {
     pub(super) fn acknowledged(&mut self, topic: &str, version: u64) {
         let Some(entry) = self.current(topic, version) else { return };
         entry.acknowledged = true;
-        if entry.payload.is_empty() && entry.due_at.is_none() {
+        if (entry.once || entry.payload.is_empty()) && entry.due_at.is_none() {
             self.entries.remove(topic);
         }
     }
@@ -84,6 +83,17 @@ impl Retained {
 
     pub(super) fn reset(&mut self) {
         self.enqueue_all(|_| true);
+    }
+
+    /// Whether the broker has the newest value, or there is none.
+    pub(super) fn settled(&self, topic: &str) -> bool {
+        self.entries.get(topic).is_none_or(|entry| entry.acknowledged)
+    }
+
+    /// Makes all that is kept due again; tells how many values that is.
+    pub(super) fn republish(&mut self) -> usize {
+        self.enqueue_all(|entry| !entry.once);
+        self.entries.values().filter(|entry| !entry.once && !entry.payload.is_empty()).count()
     }
 
     pub(super) fn len(&self) -> usize {

@@ -84,6 +84,11 @@ impl Body {
         self.0.iter().find(|field| wanted(&field.name))
     }
 
+    /// All fields but those of these names.
+    pub fn others(&self, names: &[&str]) -> impl Iterator<Item = &Field> {
+        self.0.iter().filter(move |field| !names.contains(&field.name.as_str()))
+    }
+
     /// A placeholder that TradingView did not replace, such as a strategy's in the alert of an indicator.
     pub fn unreplaced(&self, secret: &[&str]) -> Option<&Field> {
         self.0.iter().find(|field| field.text.contains("{{") && !secret.contains(&field.name.as_str()))

@@ -126,6 +126,12 @@ fn problems_of_mqtt_topics_and_times() {
         &["mqtt.discovery_prefix: \"tradebus\" is also base_topic; they must differ"],
     );
     mqtt("discovery_prefix = \"\"", &[]);
+    mqtt("birth_topic = \"ha/#\"", &["mqtt.birth_topic: \"ha/#\" has a wildcard"]);
+    mqtt(
+        "birth_topic = \"tradebus/daemon/level/set\"",
+        &["mqtt.birth_topic: is below base_topic \"tradebus\", which is ours"],
+    );
+    mqtt("birth_topic = \"ha/status\"", &[]);
     mqtt("price_interval_ms = 50", &["mqtt.price_interval_ms: 50 is out of range; it must be 100 to 60000"]);
     mqtt("price_interval_ms = 1.5", &["mqtt.price_interval_ms: 1.5 is not a whole number"]);
     mqtt("price_interval_ms = \"500\"", &[]);
@@ -338,10 +344,76 @@ fn problems_of_strategies() {
         &["strategy.s.type: is missing; write one of external, tradingview, aibot"],
     );
     check(
-        &strategy("key_file = \"k\"\nkey_required = true"),
+        &strategy("signals_per_minute_max = 0"),
+        &["strategy.s.signals_per_minute_max: 0 is out of range; it must be 1 to 1000000"],
+    );
+}
+
+#[test]
+fn problems_of_alerts() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        format!("key_file = '{}'", path.display())
+    };
+    let good = file("good", "  0123456789abcdef\r\n");
+    let alerts = |more: &str| strategy(more).replace("external", "tradingview");
+    let problems = |more: &str, expected: &[&str]| check(&alerts(more), expected);
+    problems(&good, &[]);
+    problems("key_required = false", &[]);
+    problems(
+        "",
         &[
-            "strategy.s.key_file: a key is not available in this version; leave the key out, and key_required = false",
-            "strategy.s.key_required: true is not available in this version; only let trusted clients publish to its topic",
+            "strategy.s.key_file: is missing: alerts need a key; or write key_required = false when only trusted clients \
+           can publish to its topics",
+        ],
+    );
+    problems("key_file = \"/does/not/exist\"", &["strategy.s.key_file: the file does not exist"]);
+    problems(&file("empty", "\n"), &["strategy.s.key_file: the file is empty"]);
+    problems(
+        &file("short", " 0123456789abcde \n"),
+        &[
+            "strategy.s.key_file: the key has 15 characters; it must have 16 or more: `openssl rand -hex 24` makes one",
+        ],
+    );
+    problems(
+        &file("words", "0123456789 abcdef"),
+        &["strategy.s.key_file: the key has a space or a control character; it must be one word"],
+    );
+    problems(
+        &format!("{good}\naccept_from = [\"BINANCE\", \"okx:perp\", \"BYBIT:FUTURES\", 5]"),
+        &[
+            "strategy.s.accept_from[2]: \"BYBIT:FUTURES\" is not like \"BINANCE\", \"BINANCE:SPOT\" or \"BINANCE:PERP\"",
+            "strategy.s.accept_from[3]: 5 is not a text; write it in quotes",
+        ],
+    );
+    problems(
+        &format!(
+            "{good}\noverrides = {{ \"A:XBT.P\" = \"BTC-USDT\", \"a:xbt.p\" = \"BTC-USDT\", X = \"BTCUSDT\", Y = 5 }}"
+        ),
+        &[
+            "strategy.s.overrides.\"a:xbt.p\": differs from \"A:XBT.P\" only by case",
+            "strategy.s.overrides.X: \"BTCUSDT\" is not one of the strategy's symbols; did you mean \"BTC-USDT\"?",
+            "strategy.s.overrides.Y: 5 is not a text; write it in quotes",
+        ],
+    );
+    problems(
+        &format!("{good}\nprice_deviation_max_pct = 0\ncontracts_as_size = 1\noverrides = 3"),
+        &[
+            "strategy.s.contracts_as_size: 1 is neither true nor false",
+            "strategy.s.overrides: 3 is not a table",
+            "strategy.s.price_deviation_max_pct: 0 is out of range; it must be above 0, at most 100",
+        ],
+    );
+    // What a person may take for protection is not ignored.
+    let other = "is for strategies of type \"tradingview\", and this one is of type \"external\"";
+    check(
+        &strategy(&format!("{good}\nkey_required = true\nprice_deviation_max_pct = 1")),
+        &[
+            &format!("strategy.s.key_file: {other}"),
+            &format!("strategy.s.key_required: {other}"),
+            &format!("strategy.s.price_deviation_max_pct: {other}"),
         ],
     );
 }

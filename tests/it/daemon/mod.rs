@@ -1,9 +1,11 @@
 //! The daemon as its users meet it: the built program, a real mosquitto, real trades, and what breaks in between.
 
+mod alerts;
 #[cfg(feature = "embedded-broker")]
 mod demo;
 mod edges;
 mod fulldisk;
+mod homeassistant;
 mod kill;
 mod load;
 mod parity;
@@ -12,6 +14,7 @@ mod shutdown;
 mod signals;
 mod store_faults;
 mod stores;
+mod ticks;
 
 use crate::support::bus::Bus;
 use crate::support::mosquitto::{Mosquitto, Setup};

@@ -40,7 +40,7 @@ pub struct Schema<'a> {
 impl Schema<'_> {
     /// Checks one retained discovery message.
     pub fn device(&mut self, message: &Message) {
-        assert_eq!(message.kind, MessageKind::Retained(None));
+        assert_eq!(message.kind, MessageKind::Announcement);
         let rest = message.topic.strip_prefix(&format!("{}/device/", self.prefix)).expect("the prefix");
         let object_id = rest.strip_suffix("/config").expect("a config topic");
         assert!(is_word(object_id), "{object_id}");

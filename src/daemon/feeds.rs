@@ -1,0 +1,98 @@
+//! Starts the feeds that the configuration names, and the clock that they go by.
+
+use tokio::sync::{mpsc, watch};
+
+use super::clock::Clock;
+use super::feed::{self, FeedSource, FeedStatus, FeedTask, RecordingClock, RecordingFeed, SyntheticFeed};
+use super::options::RunError;
+use crate::backtest::source::RecordingSource;
+use crate::config::{self, Config, FeedClock, FeedConfig};
+use crate::model::market::MarketEvent;
+use crate::model::time::Timestamp;
+use crate::venue::synthetic::SyntheticSymbol;
+
+/// Prices that wait for the engine; then feeds wait.
+const MARKETS_MAX: usize = 1_024;
+
+/// The wall clock, or the recording's own time.
+pub fn clock_of(config: &Config) -> Result<Clock, RunError> {
+    let Some(feed) = config.feeds.iter().find(|feed| feed.clock() == FeedClock::Recorded) else {
+        return Ok(Clock::wall());
+    };
+    let config::FeedSource::Recording { files, .. } = &feed.source else { return Ok(Clock::wall()) };
+    let source = open_recording(feed, files)?;
+    Ok(Clock::recorded(source.first_time().unwrap_or(Timestamp::MIN)))
+}
+
+fn open_recording(feed: &FeedConfig, files: &[config::RecordedFile]) -> Result<RecordingSource, RunError> {
+    let files: Vec<_> = files.iter().map(|file| (file.path.clone(), file.symbol)).collect();
+    RecordingSource::open(&files, feed.id)
+        .map_err(|error| RunError::Feed { feed: feed.id.to_string(), error: error.to_string() })
+}
+
+/// Prices, the feeds' states, and positions of those whose state changed.
+pub type Feeds = (
+    mpsc::Receiver<MarketEvent>,
+    Vec<(crate::model::ids::FeedId, watch::Receiver<FeedStatus>)>,
+    mpsc::UnboundedReceiver<usize>,
+);
+
+pub fn start_feeds(config: &Config, clock: &Clock, stop: &watch::Receiver<bool>) -> Result<Feeds, RunError> {
+    let (sender, markets) = mpsc::channel(MARKETS_MAX);
+    let (changes, changed) = mpsc::unbounded_channel();
+    let mut statuses = Vec::new();
+    for (index, feed) in config.feeds.iter().enumerate() {
+        let task = FeedTask { id: feed.id, clock: clock.clone(), source: source_of(config, feed)? };
+        let (status_sender, status) = watch::channel(FeedStatus::default());
+        tokio::spawn(feed::run(task, sender.clone(), status_sender, stop.clone()));
+        tokio::spawn(tell_changes(index, status.clone(), changes.clone()));
+        statuses.push((feed.id, status));
+    }
+    Ok((markets, statuses, changed))
+}
+
+async fn tell_changes(
+    index: usize,
+    mut status: watch::Receiver<FeedStatus>,
+    changes: mpsc::UnboundedSender<usize>,
+) {
+    while status.changed().await.is_ok() && changes.send(index).is_ok() {}
+}
+
+fn source_of(config: &Config, feed: &FeedConfig) -> Result<FeedSource, RunError> {
+    let wrong = |error: String| RunError::Feed { feed: feed.id.to_string(), error };
+    let float = |ratio: crate::model::amount::Ratio| crate::model::amount::decimal_to_f64(ratio.value());
+    match &feed.source {
+        config::FeedSource::Recording { files, speed, clock, repeat } => {
+            open_recording(feed, files)?;
+            let recording = RecordingFeed {
+                files: files.iter().map(|file| (file.path.clone(), file.symbol)).collect(),
+                speed: float(*speed),
+                clock: match clock {
+                    FeedClock::Wall => RecordingClock::Wall,
+                    FeedClock::Recorded => RecordingClock::Recorded,
+                },
+                repeat: *repeat,
+            };
+            recording.check().map_err(|error| wrong(error.to_string()))?;
+            Ok(FeedSource::Recording(recording))
+        }
+        config::FeedSource::Synthetic { seed, interval_ms, volatility_pct, spread_bps, start_prices } => {
+            let instruments = config.engine_settings().markets;
+            let symbols = feed.symbols.iter().map(|symbol| {
+                let market = instruments.iter().find(|market| market.key.symbol == *symbol);
+                SyntheticSymbol {
+                    symbol: *symbol,
+                    price_start: start_prices[symbol],
+                    volatility_daily_ratio: float(*volatility_pct) / 100.0,
+                    spread_bps: float(*spread_bps),
+                    interval_ms_mean: *interval_ms as f64,
+                    tick_size: market.expect("every symbol has a market").instrument.tick_size(),
+                }
+            });
+            let symbols: Vec<SyntheticSymbol> = symbols.collect();
+            symbols.iter().try_for_each(|symbol| symbol.check().map_err(|error| wrong(error.to_string())))?;
+            Ok(FeedSource::Synthetic(SyntheticFeed { seed: *seed, symbols }))
+        }
+    }
+}

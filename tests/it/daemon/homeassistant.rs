@@ -1,0 +1,238 @@
+//! Home Assistant at a real broker: it is told at the start, when it asks, and after the broker forgot; and what leaves
+//! the configuration leaves the broker.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+use tradebus::engine::record::Record;
+use tradebus::store::Ledger;
+
+use crate::support::bus::{Bus, Heard, Message};
+use crate::support::mosquitto::{Mosquitto, Setup};
+use crate::support::program::{Program, Site};
+
+/// A configuration: feed, symbols, strategies with their types.
+struct Plan {
+    mqtt: &'static str,
+    feed: &'static str,
+    symbols: &'static [&'static str],
+    strategies: &'static [(&'static str, &'static str)],
+}
+
+const MORE: Plan = Plan {
+    mqtt: "",
+    feed: "old",
+    symbols: &["BTC-USDT", "ETH-USDT"],
+    strategies: &[("alpha", "external"), ("beta", "aibot")],
+};
+const LESS: Plan =
+    Plan { mqtt: "", feed: "new", symbols: &["BTC-USDT"], strategies: &[("alpha", "external")] };
+
+const DEVICES: [&str; 3] = [
+    "homeassistant/device/e2e_daemon/config",
+    "homeassistant/device/e2e_strategy_alpha/config",
+    "homeassistant/device/e2e_strategy_beta/config",
+];
+
+fn plan(site: &Site, port: u16, plan: &Plan) {
+    let symbols = format!("symbols = {:?}\n", plan.symbols);
+    let mut text = format!(
+        "instance = \"e2e\"\n[mqtt]\nbroker = \"mqtt://127.0.0.1:{port}\"\n{}\n[store]\npath = \"store\"\n[http]\nlisten = \"\"\n\
+         [log]\nformat = \"human\"\n[feed.{}]\nsource = \"synthetic\"\ninterval_ms = 20\n{symbols}",
+        plan.mqtt, plan.feed
+    );
+    for (id, kind) in plan.strategies {
+        text += &format!("[strategy.{id}]\ntype = \"{kind}\"\n{symbols}");
+    }
+    site.write(&text);
+}
+
+/// Ends a daemon in good order.
+fn end(mut program: Program) {
+    let ended = program.terminate();
+    assert_eq!(ended.code, Some(0), "{}", ended.log);
+}
+
+fn log(site: &Site) -> String {
+    std::fs::read_to_string(site.path("log")).expect("the log")
+}
+
+/// How often each device was announced, and that it was not an empty word.
+fn announced(heard: &Heard) -> Vec<usize> {
+    let of =
+        |topic: &&str| heard.discovery.iter().filter(|m| m.topic == **topic && !m.payload.is_empty()).count();
+    DEVICES.iter().map(of).collect()
+}
+
+async fn until_announced(bus: &mut Bus, counts: &[usize]) {
+    bus.until(&format!("announced {counts:?}"), |heard| announced(heard) == counts).await;
+}
+
+/// Everything that the broker holds, as somebody sees it who comes now.
+async fn retained(port: u16, name: &str) -> Vec<Message> {
+    let mut late = Bus::raw(port, name).await;
+    // What is retained was handed out at the subscription, before this.
+    late.publish("end", b"", false).await;
+    late.until("the end", |heard| heard.elsewhere.iter().any(|message| message.topic == "end")).await;
+    let Heard { newest, discovery, .. } = std::mem::take(&mut late.heard);
+    newest.into_values().chain(discovery).filter(|message| !message.payload.is_empty()).collect()
+}
+
+fn topics(messages: &[Message]) -> BTreeSet<String> {
+    messages.iter().map(|message| message.topic.clone()).collect()
+}
+
+fn json(message: &Message) -> Value {
+    serde_json::from_slice(&message.payload).unwrap_or_else(|error| panic!("{message:?}: {error}"))
+}
+
+/// What a store that nobody uses remembers of announcements: the records, in order.
+fn journalled(site: &Site) -> Vec<String> {
+    let (ledger, _) = Ledger::open(&site.store()).expect("a sound store");
+    let records = ledger.read(1, usize::MAX).expect("its records");
+    let announced = records.into_iter().filter_map(|(_, record)| match record {
+        Record::Announced(device) => Some(format!("{} {}", device.topic, device.components.len())),
+        _ => None,
+    });
+    announced.collect()
+}
+
+#[tokio::test]
+async fn entities_are_announced_when_they_are_wanted_and_not_twice() {
+    let mut broker = Mosquitto::start(Setup::default());
+    let mut bus = Bus::connect(broker.port, "ear").await;
+    let site = Site::new(broker.port);
+    plan(&site, broker.port, &MORE);
+    let program = site.run();
+    until_announced(&mut bus, &[1, 1, 1]).await;
+    bus.until("the state", |heard| heard.json("strategy/beta/state").is_some()).await;
+
+    // An old birth is no birth; two at once are answered once, with all state behind it.
+    bus.publish("homeassistant/status", b"online", true).await;
+    bus.publish("homeassistant/status", b"", true).await;
+    bus.publish("homeassistant/status", b"offline", false).await;
+    bus.heard.newest.clear();
+    bus.publish("homeassistant/status", b"online", false).await;
+    bus.publish("homeassistant/status", b"online", false).await;
+    until_announced(&mut bus, &[2, 2, 2]).await;
+    for topic in ["daemon/info", "daemon/level", "strategy/alpha/kpi", "strategy/beta/position/ETH-USDT"] {
+        bus.until(topic, |heard| heard.word(topic).is_some_and(|word| !word.is_empty())).await;
+    }
+
+    // A broker that forgot everything, our session among it.
+    broker.restart();
+    bus.subscribed(2).await;
+    until_announced(&mut bus, &[3, 3, 3]).await;
+    bus.until("online", |heard| heard.online >= 2).await;
+    bus.until("the state", |heard| heard.word("portfolio/kpi").is_some()).await;
+    end(program);
+
+    let before = journalled(&site);
+    assert_eq!(before.len(), 3, "{before:?}");
+    let program = site.run();
+    until_announced(&mut bus, &[4, 4, 4]).await;
+    bus.until("the state", |heard| heard.online >= 3).await;
+    end(program);
+    bus.drain();
+    assert_eq!(announced(&bus.heard), [4, 4, 4], "nothing twice: {}", log(&site));
+    assert_eq!(journalled(&site), before, "nothing new to remember");
+}
+
+#[tokio::test]
+async fn what_leaves_the_configuration_leaves_the_broker() {
+    let broker = Mosquitto::start(Setup::default());
+    let mut bus = Bus::connect(broker.port, "ear").await;
+    let site = Site::new(broker.port);
+    plan(&site, broker.port, &MORE);
+    let mut program = site.run();
+    until_announced(&mut bus, &[1, 1, 1]).await;
+    for topic in ["feed/old", "price/old/ETH-USDT", "strategy/beta/kpi", "type/aibot/state"] {
+        bus.until(topic, |heard| heard.json(topic).is_some()).await;
+    }
+    program.kill();
+    let gone = ["beta", "aibot", "old", "ETH-USDT", "ETH-USDT"];
+    let of = |topics: &BTreeSet<String>| {
+        topics.iter().filter(|topic| gone.iter().any(|g| topic.contains(g))).count()
+    };
+    let before = topics(&retained(broker.port, "before").await);
+    assert_eq!(of(&before), 11, "{before:?}");
+
+    plan(&site, broker.port, &LESS);
+    let program = site.run();
+    until_announced(&mut bus, &[2, 2, 1]).await;
+    bus.until("the new feed", |heard| heard.json("price/new/BTC-USDT").is_some()).await;
+    end(program);
+    let after = retained(broker.port, "after").await;
+    assert_eq!(of(&topics(&after)), 0, "{:?}", topics(&after));
+    let daemon = after.iter().find(|message| message.topic == DEVICES[0]).map(json).expect("the daemon");
+    assert_eq!(daemon["cmps"]["price_ETH-USDT_old"], serde_json::json!({"p": "sensor"}));
+    assert!(daemon["cmps"]["price_BTC-USDT_new"]["uniq_id"].is_string());
+
+    // The next start has forgotten what it took back.
+    let program = site.run();
+    until_announced(&mut bus, &[3, 3, 1]).await;
+    end(program);
+    let last = retained(broker.port, "last").await;
+    let daemon = last.iter().find(|message| message.topic == DEVICES[0]).map(json).expect("the daemon");
+    assert!(daemon["cmps"].get("price_ETH-USDT_old").is_none(), "{daemon}");
+    assert_eq!(topics(&last), topics(&after));
+}
+
+#[tokio::test]
+async fn what_could_not_be_taken_back_is_taken_back_later() {
+    let mut broker = Mosquitto::start(Setup { persistence: true, login: None });
+    let mut bus = Bus::connect(broker.port, "ear").await;
+    let site = Site::new(broker.port);
+    plan(&site, broker.port, &MORE);
+    let program = site.run();
+    until_announced(&mut bus, &[1, 1, 1]).await;
+    end(program);
+    drop(bus);
+    broker.stop();
+    // Nobody hears that the strategy is gone.
+    plan(&site, broker.port, &LESS);
+    let mut program = site.run();
+    program.says("announcing to Home Assistant", 2).await;
+    program.says("mqtt connection lost", 1).await;
+    end(program);
+    broker.restart();
+    assert!(topics(&retained(broker.port, "before").await).contains(DEVICES[2]));
+    let program = site.run();
+    let mut bus = Bus::connect(broker.port, "ear").await;
+    until_announced(&mut bus, &[2, 2, 1]).await;
+    end(program);
+    let left = retained(broker.port, "after").await;
+    assert!(!topics(&left).contains(DEVICES[2]), "{:?}", topics(&left));
+}
+
+#[tokio::test]
+async fn discovery_turned_off_takes_everything_back() {
+    let broker = Mosquitto::start(Setup::default());
+    let mut bus = Bus::connect(broker.port, "ear").await;
+    let site = Site::new(broker.port);
+    plan(&site, broker.port, &MORE);
+    let program = site.run();
+    until_announced(&mut bus, &[1, 1, 1]).await;
+    end(program);
+
+    plan(&site, broker.port, &Plan { mqtt: "discovery_prefix = \"\"", ..MORE });
+    let program = site.run();
+    bus.until("all are empty", |heard| heard.discovery.iter().filter(|m| m.payload.is_empty()).count() == 3)
+        .await;
+    end(program);
+    let left = retained(broker.port, "after").await;
+    assert!(!left.iter().any(|message| message.topic.starts_with("homeassistant/")), "{left:?}");
+    assert!(journalled(&site)[3..].iter().all(|record| record.ends_with(" 0")), "{:?}", journalled(&site));
+
+    // Once is enough, and nobody listens for Home Assistant any more.
+    let mut program = site.run();
+    bus.publish("homeassistant/status", b"online", false).await;
+    bus.until("it runs", |heard| heard.online == 3).await;
+    assert!(!program.log().contains("Home Assistant has started"));
+    assert!(program.running());
+    end(program);
+    bus.drain();
+    let said = bus.heard.discovery.iter().filter(|message| message.topic.contains("/device/")).count();
+    assert_eq!(said, 6);
+    assert_eq!(journalled(&site).len(), 6);
+}
