@@ -192,7 +192,7 @@ impl Board {
         self.with(|inner| inner.newest.get(topic).map(|(_, item)| item.payload()))
     }
 
-    /// The newest payloads of the topics that begin with `prefix` and that `wanted` takes, in the order of their topics.
+    /// The newest payloads of topics that begin with `prefix` and that `wanted` takes, in the order of their topics.
     pub fn payloads(&self, prefix: &str, wanted: impl Fn(&str) -> bool) -> Vec<Bytes> {
         self.with(|inner| {
             let all = inner

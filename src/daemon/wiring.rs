@@ -12,9 +12,11 @@ use tokio::task::JoinHandle;
 
 use super::announcer::Announcer;
 use super::board::Board;
+use super::caller::Command;
 use super::clock::Clock;
-use super::commit::{CommitContext, Committer, start as start_committer};
+use super::commit::{CommitContext, Committer, StoreEvent, start as start_committer};
 use super::engine_loop::{EngineLoop, Inputs, Memory};
+use super::feed::FeedStatus;
 use super::feeds::{clock_of, start_feeds};
 use super::figures::Figures;
 use super::health::HealthReporter;
@@ -30,9 +32,9 @@ use crate::config::{Broker, Config};
 use crate::engine::Engine;
 use crate::engine::settings::EngineSettings;
 use crate::engine::state::State;
-use crate::message::daemon::info;
+use crate::message::daemon::{Health, info};
 use crate::message::topic::Topics;
-use crate::model::ids::StoreId;
+use crate::model::ids::{FeedId, StoreId};
 use crate::store::Ledger;
 use crate::store::disk::{Disk, SystemDisk};
 
@@ -107,15 +109,7 @@ impl Running {
         let (inbound_sender, inbound) = mpsc::channel(INBOUND_MAX);
         let (bus, client) =
             mqtt::start(client_config(config, &topics, address), outbox.clone(), inbound_sender)?;
-        let (store_sender, store) = mpsc::unbounded_channel();
-        let context = CommitContext {
-            ledger,
-            outbox: outbox.clone(),
-            bus: bus.clone(),
-            topics: topics.clone(),
-            events: store_sender,
-        };
-        let (committer, commit_thread) = start_committer(context).map_err(system("committing thread"))?;
+        let (committer, commit_thread, store) = start_commit(ledger, &outbox, &bus, &topics)?;
         let (indexer, index_thread) = start_indexer(config, &state, &committer, &outbox, &topics, &clock)?;
         let refiller = tokio::spawn(refill(outbox.clone(), committer.clone()));
         let (feeds_stop, feeds_stopped) = watch::channel(false);
@@ -123,39 +117,9 @@ impl Running {
         let info = info(&config.instance, clock.now(), &settings).into_bytes();
         outbox.retained(&topics.at("daemon/info"), info, None);
         let figures = Arc::new(Figures::default());
-        let (command_sender, commands) = mpsc::channel(INBOUND_MAX);
-        let (ask, asked) = mpsc::channel(INBOUND_MAX);
-        let http = match listener.zip(board) {
-            None => None,
-            Some((listener, board)) => {
-                let context = HttpContext {
-                    config: config.http.clone(),
-                    board,
-                    history: indexer.clone(),
-                    commands: command_sender,
-                    ask,
-                    figures: Arc::clone(&figures),
-                    topics: topics.clone(),
-                    strategies: settings
-                        .strategies
-                        .iter()
-                        .map(|strategy| (strategy.id, strategy.kind))
-                        .collect(),
-                    limits: http::Limits::default(),
-                };
-                Some(HttpServer::start(listener, context).map_err(system("thread of HTTP"))?)
-            }
-        };
+        let (http, commands, asked) = start_http(config, listener.zip(board), &indexer, &figures)?;
         let events = EngineLoop {
-            health: HealthReporter {
-                feeds: statuses,
-                bus: bus.status(),
-                commit: committer.figures.clone(),
-                outbox: outbox.clone(),
-                topics: topics.clone(),
-                retained_refused: 0,
-                indexer: indexer.clone(),
-            },
+            health: reporter(statuses, &bus, &committer, &outbox, &topics, &indexer),
             engine: Engine::new(settings, state),
             figures,
             clock,
@@ -231,6 +195,67 @@ impl Running {
 fn listen(config: &Config, options: &RunOptions) -> Result<Option<TcpListener>, RunError> {
     let Some(listen) = config.http.listen else { return Ok(None) };
     http::bind(listen, options.any_port).map(Some).map_err(|error| RunError::Http { listen, error })
+}
+
+fn start_commit(
+    ledger: Ledger,
+    outbox: &OutboxHandle,
+    bus: &Bus,
+    topics: &Topics,
+) -> Result<(Committer, ThreadHandle<()>, mpsc::UnboundedReceiver<StoreEvent>), RunError> {
+    let (events, store) = mpsc::unbounded_channel();
+    let (outbox, bus, topics) = (outbox.clone(), bus.clone(), topics.clone());
+    let context = CommitContext { ledger, outbox, bus, topics, events };
+    let (committer, thread) = start_committer(context).map_err(system("committing thread"))?;
+    Ok((committer, thread, store))
+}
+
+fn reporter(
+    feeds: Vec<(FeedId, watch::Receiver<FeedStatus>)>,
+    bus: &Bus,
+    committer: &Committer,
+    outbox: &OutboxHandle,
+    topics: &Topics,
+    indexer: &Indexer,
+) -> HealthReporter {
+    HealthReporter {
+        feeds,
+        bus: bus.status(),
+        commit: committer.figures.clone(),
+        outbox: outbox.clone(),
+        topics: topics.clone(),
+        retained_refused: 0,
+        indexer: indexer.clone(),
+    }
+}
+
+/// The interface, if there is to be one, and what comes from it.
+type Interface =
+    (Option<HttpServer>, mpsc::Receiver<Command>, mpsc::Receiver<tokio::sync::oneshot::Sender<Health>>);
+
+fn start_http(
+    config: &Config,
+    door: Option<(TcpListener, Arc<Board>)>,
+    indexer: &Indexer,
+    figures: &Arc<Figures>,
+) -> Result<Interface, RunError> {
+    let (command_sender, commands) = mpsc::channel(INBOUND_MAX);
+    let (ask, asked) = mpsc::channel(INBOUND_MAX);
+    let Some((listener, board)) = door else { return Ok((None, commands, asked)) };
+    let strategies = config.engine_settings().strategies;
+    let context = HttpContext {
+        config: config.http.clone(),
+        board,
+        history: indexer.clone(),
+        commands: command_sender,
+        ask,
+        figures: Arc::clone(figures),
+        topics: Topics::new(&config.mqtt.base_topic),
+        strategies: strategies.iter().map(|strategy| (strategy.id, strategy.kind)).collect(),
+        limits: http::Limits::default(),
+    };
+    let server = HttpServer::start(listener, context).map_err(system("thread of HTTP"))?;
+    Ok((Some(server), commands, asked))
 }
 
 fn start_indexer(

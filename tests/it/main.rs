@@ -17,6 +17,7 @@ mod deploy;
 mod discovery;
 mod examples;
 mod feeds;
+mod http;
 mod kpi;
 mod mqtt_client;
 mod parity;

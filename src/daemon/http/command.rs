@@ -1,4 +1,4 @@
-//! What can be sent: signals, alerts and levels, on the road of the messages from MQTT, and answered when it is on disk.
+//! What can be sent: signals, alerts and levels, on the road of messages from MQTT, and answered when it is on disk.
 
 use std::future::poll_fn;
 use std::pin::Pin;

@@ -16,8 +16,8 @@ use crate::store::query::{self, Page as Rows, QueryError};
 use crate::store::row::{DecidedSignal, EquitySample, Row};
 use crate::store::storage::AnyStorage;
 
-const TRADES: [&str; 8] = ["strategy", "type", "symbol", "from", "to", "limit", "cursor", "order"];
-const ORDERS: [&str; 9] = ["strategy", "type", "symbol", "status", "from", "to", "limit", "cursor", "order"];
+const FILLS: [&str; 8] = ["strategy", "type", "symbol", "from", "to", "limit", "cursor", "order"];
+const ROWS: [&str; 9] = ["strategy", "type", "symbol", "status", "from", "to", "limit", "cursor", "order"];
 const EQUITY: [&str; 7] = ["strategy", "type", "from", "to", "limit", "cursor", "order"];
 
 pub async fn trades(
@@ -25,7 +25,7 @@ pub async fn trades(
     RawQuery(query): RawQuery,
     asked: HeaderMap,
 ) -> Answered {
-    let filter = Params::read(query.as_deref(), &TRADES)?.filter()?;
+    let filter = Params::read(query.as_deref(), &ROWS)?.filter()?;
     answer(&shared, &asked, move |storage| {
         Ok(page(query::trades(storage, &filter)?, |row| view::trade(&row.value, row.seq, false)))
     })
@@ -37,7 +37,7 @@ pub async fn orders(
     RawQuery(query): RawQuery,
     asked: HeaderMap,
 ) -> Answered {
-    let filter = Params::read(query.as_deref(), &ORDERS)?.filter()?;
+    let filter = Params::read(query.as_deref(), &ROWS)?.filter()?;
     answer(&shared, &asked, move |storage| {
         Ok(page(query::orders(storage, &filter)?, |row| view::order(&row.value, row.seq, false)))
     })
@@ -49,7 +49,7 @@ pub async fn fills(
     RawQuery(query): RawQuery,
     asked: HeaderMap,
 ) -> Answered {
-    let filter = Params::read(query.as_deref(), &TRADES)?.filter()?;
+    let filter = Params::read(query.as_deref(), &FILLS)?.filter()?;
     answer(&shared, &asked, move |storage| {
         Ok(page(query::fills(storage, &filter)?, |row| view::fill(&row.value, row.seq, false)))
     })
@@ -61,7 +61,7 @@ pub async fn signals(
     RawQuery(query): RawQuery,
     asked: HeaderMap,
 ) -> Answered {
-    let filter = Params::read(query.as_deref(), &ORDERS)?.filter()?;
+    let filter = Params::read(query.as_deref(), &ROWS)?.filter()?;
     answer(&shared, &asked, move |storage| {
         Ok(page(query::signals(storage, &filter)?, |row: &Row<DecidedSignal>| {
             let signal = &row.value;

@@ -157,7 +157,12 @@ async fn accept(listener: &TcpListener, app: &Router, shared: &Arc<Shared>, mut 
             }
         }
     }
-    let drained = async { while connections.join_next().await.is_some() {} };
+    let drained = async {
+        while connections.join_next().await.is_some() {}
+        // Streams have left their connections and hold a permit each.
+        let all = u32::try_from(limits.streams).unwrap_or(u32::MAX);
+        let _ = shared.streams.acquire_many(all).await;
+    };
     // What is not answered by now is dropped with its connection.
     let _ = tokio::time::timeout(LAST_ANSWERS, drained).await;
 }
