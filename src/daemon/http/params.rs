@@ -2,7 +2,7 @@
 //! are refused by name.
 
 use crate::message::fields::short;
-use crate::model::ids::{StrategyId, StrategyType, Symbol};
+use crate::model::ids::{FeedId, StrategyId, StrategyType, Symbol};
 use crate::model::time::Timestamp;
 use crate::store::query::{Filter, LIMIT_DEFAULT, LIMIT_MAX};
 
@@ -36,6 +36,10 @@ impl Params {
 
     pub fn text(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    pub fn feed(&self) -> Result<Option<FeedId>, Problem> {
+        self.parsed("feed", FeedId::new)
     }
 
     pub fn strategy(&self) -> Result<Option<StrategyId>, Problem> {

@@ -66,10 +66,10 @@ pub async fn prices(
     asked: HeaderMap,
 ) -> Answered {
     let params = Params::read(query.as_deref(), &["feed", "symbol"])?;
-    let (feed, symbol) = (params.text("feed"), params.symbol()?);
+    let (feed, symbol) = (params.feed()?, params.symbol()?);
     Ok(list(&shared, "price/", &asked, |topic| {
         let mut levels = topic.split('/').skip(1);
-        let feed_fits = levels.next().is_some_and(|name| feed.is_none_or(|wanted| wanted == name));
+        let feed_fits = levels.next().is_some_and(|name| feed.is_none_or(|wanted| wanted.as_str() == name));
         feed_fits && levels.next().is_some_and(|name| symbol.is_none_or(|wanted| wanted.as_str() == name))
     }))
 }

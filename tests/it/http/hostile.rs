@@ -58,6 +58,7 @@ async fn bad_requests_are_refused_by_name() {
     assert_eq!(web.ask("GET", SIGNALS, &[], "").await.problem(), "405 method_not_allowed");
     assert_eq!(web.send("GET", "/api/v1/stream", TRADE, "").await.problem(), "426 upgrade_required");
     scene.history(TRADE).await;
+    assert_eq!(web.get("/api/v1/prices?feed=").await.problem(), "400 malformed");
     assert_eq!(web.get("/api/v1/info?x=1").await.problem(), "400 malformed");
     assert_eq!(web.get("/api/v1/fills?status=open").await.problem(), "400 malformed");
     assert_eq!(web.get("/api/v1/orders?status=open").await.problem(), "400 malformed");

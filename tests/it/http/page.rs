@@ -230,3 +230,28 @@ async fn the_description_is_of_this_server() {
         assert!(known(reason.as_str()), "{} is not described", reason.as_str());
     }
 }
+
+/// The dashboard shows only what the daemon tells, and what it tells is in the form of Prometheus.
+#[tokio::test]
+async fn the_dashboard_asks_for_figures_that_exist() {
+    const DASHBOARD: &str = include_str!("../../../deploy/grafana/tradebus.json");
+    let scene = Scene::start().await;
+    let answer = scene.web.get("/metrics").await;
+    let mut told = std::collections::BTreeSet::new();
+    for line in answer.text().lines().filter(|line| !line.starts_with('#')) {
+        let (name, value) = line.rsplit_once(' ').expect("a value");
+        assert!(value.parse::<f64>().is_ok(), "{line}");
+        told.insert(name.split('{').next().expect("a name").to_owned());
+    }
+    let _: Value = serde_json::from_str(DASHBOARD).expect("JSON");
+    let shown = DASHBOARD.match_indices("tradebus_").map(|(start, _)| {
+        let rest = &DASHBOARD[start..];
+        &rest[..rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(rest.len())]
+    });
+    let missing: Vec<&str> = shown.filter(|name| !told.contains(*name)).collect();
+    assert_eq!(missing, [""; 0], "{}", answer.text());
+    for name in ["tradebus_command_seconds_bucket", "tradebus_feed_age_seconds", "tradebus_memory_bytes"] {
+        let help = format!("# TYPE {}", name.trim_end_matches("_bucket"));
+        assert!(told.contains(name) && answer.text().contains(&help), "{name}");
+    }
+}
