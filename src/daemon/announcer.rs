@@ -2,7 +2,8 @@
 //! Home Assistant's own start. The payloads are `message::discovery`'s.
 //!
 //! Invariant: what Home Assistant may know of is on disk before it is told, and stays there until the broker has the
-//! message that takes it back. Payloads are made anew each time and not kept: at most one announcement waits here.
+//! message that takes it back. Payloads are made anew each time and not kept: [`DEVICES_MAX`] devices at a time are on
+//! their way, and the next ones follow when the broker has taken or refused these.
 
 use std::time::Duration;
 
@@ -16,9 +17,14 @@ use crate::config::Config;
 use crate::engine::Engine;
 use crate::engine::record::Announced;
 use crate::message::daemon::info;
-use crate::message::discovery::{Announcement, Input, announce, birth_delay_ms, is_birth, withdraw};
+use crate::message::discovery::{
+    Announcement, Input, announce_some, birth_delay_ms, devices, gone, is_birth, withdraw,
+};
 use crate::message::topic::Topics;
 use crate::model::time::Timestamp;
+
+/// Devices that are on their way at a time: 14 KiB each, usually.
+const DEVICES_MAX: usize = 8;
 
 /// Why something is to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,8 +35,8 @@ pub enum Cause {
     SessionLost,
     /// Home Assistant started.
     Birth,
-    /// An announcement is on its way to the broker.
-    Released,
+    /// The broker has taken, or refused, what was on its way.
+    Taken,
 }
 
 /// See the module.
@@ -46,12 +52,14 @@ pub struct Announcer {
     sessions: u64,
     /// When to answer Home Assistant's start.
     due: Option<Instant>,
-    /// Told when the announcement has left the committing thread.
-    released: Option<oneshot::Receiver<()>>,
-    /// Whether everything retained follows the announcement.
+    /// The first device that is still to be announced; 0 is the daemon, and what is gone goes before it.
+    next: Option<usize>,
+    /// Whether everything retained follows the last one.
     with_state: bool,
-    /// What is so once the broker has the announcement, if that is not what the store says.
-    settled: Vec<Announced>,
+    /// What is so once the broker has what is on its way.
+    on_its_way: Option<Vec<Announced>>,
+    /// Told when that has left the committing thread for the outbox.
+    released: Option<oneshot::Receiver<()>>,
 }
 
 impl Announcer {
@@ -66,9 +74,10 @@ impl Announcer {
             status,
             sessions: 0,
             due: None,
-            released: None,
+            next: None,
             with_state: false,
-            settled: Vec::new(),
+            on_its_way: None,
+            released: None,
         }
     }
 
@@ -84,9 +93,8 @@ impl Announcer {
             let due = self.due;
             tokio::select! {
                 biased;
-                () = released(&mut self.released) => {
-                    self.released = None;
-                    return Cause::Released;
+                () = taken(&mut self.released, &self.outbox), if self.on_its_way.is_some() => {
+                    return Cause::Taken;
                 }
                 Ok(()) = self.status.changed() => {
                     let status = self.status.borrow_and_update();
@@ -125,16 +133,52 @@ impl Announcer {
         self.prefix.as_ref().is_some_and(below) || self.birth_topic.as_deref() == Some(topic)
     }
 
-    /// Whether an announcement is on its way to the outbox already, as while the disk fails: it will do.
-    pub fn waits(&mut self, with_state: bool) -> bool {
-        self.with_state |= with_state;
-        self.released.is_some()
+    /// Notes what is to be done, and gives what is to be journalled now that the broker has what was on its way.
+    pub fn note(&mut self, cause: Cause) -> Vec<Announced> {
+        if cause == Cause::Taken {
+            return self.taken();
+        }
+        self.next = Some(0);
+        self.with_state |= cause == Cause::Birth;
+        Vec::new()
     }
 
-    /// What there is to say, given what was said before.
-    pub fn announcement(&self, engine: &Engine) -> Announcement {
-        let before: Vec<Announced> = engine.state().announced.values().cloned().collect();
-        let Some(prefix) = &self.prefix else { return withdraw(&before) };
+    /// What the broker has taken of what was on its way; what it refused stays as it is in the store.
+    pub fn taken(&mut self) -> Vec<Announced> {
+        let mut devices = self.on_its_way.take().unwrap_or_default();
+        let waits = self.released.as_mut().is_some_and(|released| released.try_recv().is_err());
+        self.outbox.with(|outbox| devices.retain(|device| !waits && outbox.settled(&device.topic)));
+        devices
+    }
+
+    /// What there is to say next, given what was said before; nothing while something is on its way.
+    pub fn announcement(&mut self, engine: &Engine) -> Option<Announcement> {
+        if self.on_its_way.is_some() {
+            return None;
+        }
+        let announcement = match self.next.take() {
+            Some(first) => self.part(first, engine),
+            None => Announcement::default(),
+        };
+        if announcement.messages.is_empty() {
+            if std::mem::take(&mut self.with_state) {
+                let topics = self.outbox.republish();
+                tracing::info!(topics, "all retained topics are published again");
+            }
+            return None;
+        }
+        Some(announcement)
+    }
+
+    /// The devices from `first` on, as many as may be on their way.
+    fn part(&mut self, first: usize, engine: &Engine) -> Announcement {
+        let known = &engine.state().announced;
+        let Some(prefix) = &self.prefix else {
+            if !known.is_empty() {
+                tracing::info!(devices = known.len(), "taking back what Home Assistant was told");
+            }
+            return withdraw(known.values());
+        };
         let input = Input {
             instance: &self.instance,
             base_topic: &self.base_topic,
@@ -142,50 +186,39 @@ impl Announcer {
             version: env!("CARGO_PKG_VERSION"),
             settings: engine.settings(),
         };
-        announce(&input, &before)
+        let all = devices(&input);
+        let end = all.min(first + DEVICES_MAX);
+        let mut announcement = Announcement::default();
+        if first == 0 {
+            announcement.append(withdraw(gone(&input, known)));
+            tracing::info!(
+                devices = all,
+                withdrawn = announcement.gone.len(),
+                "announcing to Home Assistant"
+            );
+        }
+        announcement.append(announce_some(&input, known, first..end));
+        self.next = (end < all).then_some(end);
+        announcement
     }
 
     /// Sends an announcement behind its records.
     pub fn send(&mut self, announcement: Announcement, committer: &Committer) {
-        let Announcement { messages, pending, announced, gone } = announcement;
-        if messages.is_empty() {
-            return;
-        }
-        let (devices, withdrawn) = (announced.len(), gone.len());
-        tracing::info!(devices, withdrawn, "announcing to Home Assistant");
-        let final_already = gone.is_empty() && pending == announced;
-        self.settled = if final_already { Vec::new() } else { announced.into_iter().chain(gone).collect() };
+        let Announcement { messages, announced, gone, .. } = announcement;
+        self.on_its_way = Some(announced.into_iter().chain(gone).collect());
         committer.give(Job::Batch(messages.into_iter().map(Item::Message).collect()));
         let (sender, receiver) = oneshot::channel();
         committer.give(Job::Flushed(sender));
         self.released = Some(receiver);
     }
-
-    /// The announcement is in the outbox.
-    pub fn on_released(&mut self) {
-        if std::mem::take(&mut self.with_state) {
-            let topics = self.outbox.republish();
-            tracing::info!(topics, "all retained topics are published again");
-        }
-    }
-
-    /// What is to be journalled, now that the broker has what was said; empty when there is nothing new.
-    pub fn settled(&mut self) -> Vec<Announced> {
-        let missing = |outbox: &mut super::outbox::Outbox| {
-            self.settled.iter().any(|device| !outbox.settled(&device.topic))
-        };
-        if self.settled.is_empty() || self.released.is_some() || self.outbox.with(missing) {
-            return Vec::new();
-        }
-        std::mem::take(&mut self.settled)
-    }
 }
 
-/// Waits for an announcement that is on its way; for ever when there is none.
-async fn released(released: &mut Option<oneshot::Receiver<()>>) {
-    match released {
+/// Waits until what is on its way is in the outbox, and the broker has it.
+async fn taken(released: &mut Option<oneshot::Receiver<()>>, outbox: &OutboxHandle) {
+    if let Some(receiver) = released {
         // An error means that the committing thread is gone, and then the daemon ends.
-        Some(receiver) => drop(receiver.await),
-        None => std::future::pending().await,
+        let _ = receiver.await;
+        *released = None;
     }
+    outbox.announced().await;
 }

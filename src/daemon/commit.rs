@@ -96,6 +96,10 @@ impl Thread {
                 }
             }
             self.commit(jobs);
+            // Only now: its work would hold up on one core what somebody waits for.
+            if let Some(follower) = self.figures.follower.get() {
+                follower.unpark();
+            }
         }
     }
 
@@ -157,10 +161,6 @@ impl Thread {
             let _ = self.context.events.send(StoreEvent::Working);
         }
         self.release();
-        // Only now: its work would hold up on one core what somebody waits for.
-        if let Some(follower) = self.figures.follower.get().filter(|_| written > 0) {
-            follower.unpark();
-        }
         for job in later {
             self.act(job, jobs);
         }

@@ -98,7 +98,7 @@ pub struct CommitFigures {
     pub groups: AtomicU64,
     /// The last sequence on disk.
     pub committed: AtomicU64,
-    /// Woken after each group commit, never waited for.
+    /// Woken when nothing more waits, never waited for.
     pub follower: OnceLock<std::thread::Thread>,
     /// The thread took a job no more.
     pub ended: AtomicBool,

@@ -170,8 +170,7 @@ impl EngineLoop {
         self.handle(Event::Shutdown).await
     }
 
-    /// Journals through which event the broker acknowledged, so that a restart repeats only the rest; and what it took
-    /// back from Home Assistant.
+    /// Journals through which event the broker acknowledged, so that a restart repeats only the rest.
     ///
     /// # Errors
     /// When the engine failed.
@@ -180,18 +179,28 @@ impl EngineLoop {
         if through > self.engine.state().published {
             self.handle(Event::Published { through }).await?;
         }
-        match self.announcer.settled() {
-            devices if devices.is_empty() => Ok(()),
-            devices => self.handle(Event::Announced(devices)).await,
+        Ok(())
+    }
+
+    /// Journals what the broker had at the end.
+    ///
+    /// # Errors
+    /// When the engine failed.
+    pub async fn journal_last(&mut self) -> Result<(), RunError> {
+        let taken = self.announcer.taken();
+        if !taken.is_empty() {
+            self.handle(Event::Announced(taken)).await?;
         }
+        self.journal_published().await
     }
 
     /// Tells Home Assistant what there is, once that is on disk.
     async fn announce(&mut self, cause: Cause) -> Result<(), RunError> {
-        if cause == Cause::Released {
-            self.announcer.on_released();
-        } else if !self.announcer.waits(cause == Cause::Birth) {
-            let announcement = self.announcer.announcement(&self.engine);
+        let taken = self.announcer.note(cause);
+        if !taken.is_empty() {
+            self.handle(Event::Announced(taken)).await?;
+        }
+        if let Some(announcement) = self.announcer.announcement(&self.engine) {
             self.handle(Event::Announced(announcement.pending.clone())).await?;
             self.announcer.send(announcement, &self.committer);
         }
@@ -248,44 +257,53 @@ impl EngineLoop {
         Ok(())
     }
 
-    /// Sends every effect on its way: what waits for the disk to the committing thread, the rest to the outbox.
+    /// Sends every effect on its way: what waits for the disk to the committing thread, the rest to the outbox. The
+    /// records go first, so that they are written while the messages behind them are made.
     fn dispatch(&mut self) {
-        let mut items = Vec::new();
-        let mut effects = std::mem::take(&mut self.memory.effects);
-        for effect in effects.drain(..) {
+        let (mut records, mut updates, mut answers) = (Vec::new(), Vec::new(), Vec::new());
+        for effect in self.memory.effects.drain(..) {
             report::log(&effect);
             match effect {
-                Effect::Persist(record) => items.push(Item::Record(Box::new(record))),
-                Effect::Publish(update) => {
-                    self.snapshots.observe(&update);
-                    let waits = update.waits() && !is_free(&update);
-                    for message in view::update(&self.topics, &update) {
-                        if waits {
-                            items.push(Item::Message(message));
-                        } else {
-                            send(&self.outbox, message);
-                        }
-                    }
-                }
-                Effect::Reply { token, result } => {
-                    if let Some(Waiting { ack, response, .. }) = self.memory.waiting.remove(&token) {
-                        let payload = result.as_ref().map(view::signal_result);
-                        let reply = Reply { ack, response, payload };
-                        if result.as_ref().is_some_and(protects_nothing) {
-                            reply.release(&self.outbox, &self.bus);
-                        } else {
-                            items.push(Item::Reply(reply));
-                        }
-                    }
-                }
-                Effect::Answer { token, answer } => {
-                    if let Some(waiting) = self.memory.waiting.remove(&token) {
-                        self.answer(waiting, &answer, &mut items);
-                    }
+                Effect::Persist(record) => records.push(Item::Record(Box::new(record))),
+                Effect::Publish(update) => updates.push(update),
+                Effect::Reply { token, result } => answers.push((token, Ok(result))),
+                Effect::Answer { token, answer } => answers.push((token, Err(answer))),
+            }
+        }
+        self.give(records);
+        let mut items = Vec::new();
+        for update in updates {
+            self.snapshots.observe(&update);
+            let waits = update.waits() && !is_free(&update);
+            for message in view::update(&self.topics, &update) {
+                if waits {
+                    items.push(Item::Message(message));
+                } else {
+                    send(&self.outbox, message);
                 }
             }
         }
-        self.memory.effects = effects;
+        for (token, answer) in answers {
+            let Some(waiting) = self.memory.waiting.remove(&token) else { continue };
+            match answer {
+                Ok(result) => self.reply(waiting, result.as_ref(), &mut items),
+                Err(answer) => self.answer(waiting, &answer, &mut items),
+            }
+        }
+        self.give(items);
+    }
+
+    fn reply(&self, waiting: Waiting, result: Option<&SignalResult>, items: &mut Vec<Item>) {
+        let Waiting { ack, response, .. } = waiting;
+        let reply = Reply { ack, response, payload: result.map(view::signal_result) };
+        if result.is_some_and(protects_nothing) {
+            reply.release(&self.outbox, &self.bus);
+        } else {
+            items.push(Item::Reply(reply));
+        }
+    }
+
+    fn give(&self, items: Vec<Item>) {
         if !items.is_empty() {
             self.committer.give(Job::Batch(items));
         }

@@ -10,6 +10,7 @@ pub mod broker;
 pub mod clock;
 pub mod commit;
 pub mod committer;
+mod connect;
 pub mod engine_loop;
 pub mod feed;
 pub mod health;
@@ -72,7 +73,7 @@ pub fn run(config: &Config, options: RunOptions) -> Result<(), RunError> {
 }
 
 /// Waits for the client's end, which only a failure of its own brings.
-async fn ended_by_itself(client: &mut wiring::Client) -> RunError {
+async fn ended_by_itself(client: &mut connect::Client) -> RunError {
     match client.await {
         Ok(()) => RunError::Broker("the MQTT client ended".into()),
         Err(error) => RunError::Internal(format!("the MQTT client failed: {error}")),

@@ -2,8 +2,8 @@
 //!
 //! Invariants: `READY=1` is said once, when the start is on disk and the broker has our subscriptions. A disk or a
 //! broker that fails does not keep it back, because a restart would heal neither and exits pass meanwhile; `STATUS=`
-//! says what is missing. `WATCHDOG=1` is said only from [`EngineLoop`](super::engine_loop::EngineLoop), so a loop that hangs is
-//! silent. A word is one datagram to a socket that systemd always reads; a failing one is a warning.
+//! says what is missing. `WATCHDOG=1` is said only from [`EngineLoop`](super::engine_loop::EngineLoop), so a loop that
+//! hangs is silent. A word is one datagram to a socket that systemd always reads; a failing one is a warning.
 
 use std::pin::Pin;
 use std::time::Duration;

@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io::BufWriter;
-use std::net::SocketAddr;
 use std::thread::JoinHandle as ThreadHandle;
 use std::time::Duration;
 
@@ -13,18 +12,21 @@ use super::announcer::Announcer;
 use super::backups::Backups;
 use super::clock::Clock;
 use super::commit::{CommitContext, Committer, start as start_committer};
+#[cfg(feature = "embedded-broker")]
+use super::connect::embedded;
+use super::connect::{Client, greet, start_client};
 use super::engine_loop::{EngineLoop, Inputs, Memory};
 use super::feed::{self, FeedSource, FeedStatus, FeedTask, RecordingClock, RecordingFeed, SyntheticFeed};
 use super::health::HealthReporter;
 use super::indexer::{self, IndexContext, IndexThread, Indexer};
-use super::mqtt::{self, Bus};
+use super::mqtt::Bus;
 use super::options::{RunError, RunOptions};
 use super::outbox::{Outbox, OutboxHandle};
 use super::snapshots::Snapshots;
 use super::{GOODBYE, LAST_INDEX, LAST_WRITE};
 use crate::backtest::event_log::{EventLogWriter, LogStart};
 use crate::backtest::source::RecordingSource;
-use crate::config::{self, Broker, Config, FeedClock, FeedConfig};
+use crate::config::{self, Config, FeedClock, FeedConfig};
 use crate::engine::Engine;
 use crate::engine::settings::EngineSettings;
 use crate::engine::state::State;
@@ -38,15 +40,8 @@ use crate::venue::synthetic::SyntheticSymbol;
 
 /// Prices that wait for the engine; then feeds wait.
 const MARKETS_MAX: usize = 1_024;
-/// Messages from the bus that wait for the engine; then the broker waits.
-const INBOUND_MAX: usize = 64;
 /// How long a refill waits after one that brought nothing.
 const REFILL_PAUSE: std::time::Duration = std::time::Duration::from_secs(5);
-/// Seconds of silence until a ping.
-const KEEP_ALIVE_S: u16 = 15;
-
-/// The client's task.
-pub type Client = JoinHandle<()>;
 
 /// A running daemon.
 pub struct Running {
@@ -151,7 +146,7 @@ impl Running {
         let _ = self.feeds_stop.send(true);
         let mut written = self.flush().await;
         self.bus.shutdown(GOODBYE).await;
-        if orderly && written && self.events.journal_published().await.is_ok() {
+        if orderly && written && self.events.journal_last().await.is_ok() {
             written = self.flush().await;
             if written {
                 self.events.checkpoint();
@@ -243,76 +238,6 @@ fn event_log(
     let start = LogStart { settings: settings.clone(), state: state.clone() };
     let log = File::create(path).and_then(|file| EventLogWriter::begin(BufWriter::new(file), &start));
     log.map(Some).map_err(|error| RunError::System { what: "--record-events", error })
-}
-
-#[cfg(feature = "embedded-broker")]
-async fn embedded(
-    config: &Config,
-    options: &RunOptions,
-) -> Result<(Option<super::broker::EmbeddedBroker>, Option<SocketAddr>), RunError> {
-    use super::broker::{BrokerError, EmbeddedBroker};
-    if config.mqtt.broker != Broker::Embedded {
-        return Ok((None, None));
-    }
-    let mut listen = config.mqtt.embedded_listen;
-    let mut started = EmbeddedBroker::start(listen).await;
-    if options.any_port && matches!(started, Err(BrokerError::Occupied { .. })) {
-        tracing::warn!(%listen, "the port is taken, another one is used");
-        listen.set_port(0);
-        started = EmbeddedBroker::start(listen).await;
-    }
-    let broker = started.map_err(|error| RunError::Broker(error.to_string()))?;
-    let address = broker.local_addr();
-    tracing::info!(%address, "embedded broker");
-    Ok((Some(broker), Some(address)))
-}
-
-fn greet(options: &RunOptions, address: Option<SocketAddr>) {
-    if let Some(greeting) = &options.greeting {
-        let port = address.map_or(1883, |address| address.port());
-        println!("{}", greeting.replace("{port}", &port.to_string()));
-    }
-}
-
-/// The client, what it receives, and the task that makes alerts of its notices.
-fn start_client(
-    config: &Config,
-    topics: &Topics,
-    embedded: Option<SocketAddr>,
-    outbox: &OutboxHandle,
-    clock: &Clock,
-) -> Result<(mpsc::Receiver<mqtt::Inbound>, Bus, Client), RunError> {
-    let (inbound_sender, inbound) = mpsc::channel(INBOUND_MAX);
-    let (notice_sender, notices) = mpsc::channel(mqtt::NOTICES_MAX);
-    let client = client_config(config, topics, embedded);
-    let (bus, client) = mqtt::start(client, outbox.clone(), inbound_sender, notice_sender)?;
-    let tls = config.mqtt.tls.clone();
-    let certificates = move |now| tls.as_ref().map_or_else(Vec::new, |tls| tls.warnings(now));
-    tokio::spawn(mqtt::tell_alerts(notices, outbox.clone(), topics.clone(), clock.clone(), certificates));
-    Ok((inbound, bus, client))
-}
-
-fn client_config(config: &Config, topics: &Topics, embedded: Option<SocketAddr>) -> mqtt::MqttConfig {
-    let (host, port) = match (&config.mqtt.broker, embedded) {
-        (Broker::Tcp { host, port, .. }, _) => (host.clone(), *port),
-        (Broker::Embedded, Some(address)) => (address.ip().to_string(), address.port()),
-        (Broker::Embedded, None) => {
-            let listen = config.mqtt.embedded_listen;
-            (listen.ip().to_string(), listen.port())
-        }
-    };
-    mqtt::MqttConfig {
-        host,
-        port,
-        client_id: config.instance.clone(),
-        username: config.mqtt.username.clone(),
-        password: config.mqtt.password.as_ref().map(|secret| secret.value.clone()),
-        command_filters: topics.commands().into_iter().chain(config.mqtt.birth_topic.clone()).collect(),
-        tls: config.mqtt.tls.as_ref().map(|tls| tls.client.clone()),
-        topics: topics.clone(),
-        session_expiry_s: config.mqtt.session_expiry_s,
-        keep_alive_s: KEEP_ALIVE_S,
-    }
 }
 
 /// Brings events back from the journal whenever the outbox has room.

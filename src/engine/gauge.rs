@@ -129,3 +129,49 @@ impl Gauge {
         trips(limits, equity, peak, self.day_start).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::amount::{Price, Quantity, Ratio, parse_decimal};
+
+    /// A walk of the unrealised profit beside the plain figures: the same equity and peak, and never a trip unseen.
+    #[test]
+    fn says_what_plain_figures_say() {
+        let money = |text: &str| Money::new(parse_decimal(text).unwrap());
+        let check = |balance: &str, daily: &str, drawdown: &str| {
+            let limits = Limits {
+                daily_loss_max: Some(money(daily)),
+                drawdown_max_pct: Some(Ratio::new(parse_decimal(drawdown).unwrap())),
+                ..Limits::default()
+            };
+            let start = money(balance);
+            let state = ScopeState { peak: start, day_start: start, ..ScopeState::default() };
+            let mut gauge = Gauge::default();
+            gauge.sync(start, Units::ZERO, &state);
+            let (mut equity, mut peak, mut seed, mut trips_seen, mut looks) = (start, start, 1_u64, 0, 0);
+            for _ in 0..5_000 {
+                seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                let step = i64::from((seed >> 40) as u32 % 2_001) - 1_000;
+                let step = Price::new(parse_decimal("0.01234567").unwrap())
+                    .times(Quantity::new(rust_decimal::Decimal::from(step)));
+                gauge.change(Units::floor(step));
+                equity += step;
+                peak = peak.max(equity);
+                assert_eq!((gauge.equity(), gauge.peak()), (equity, peak));
+                assert_eq!(gauge.peak_has_risen(), peak > start);
+                let expected: Vec<Trip> = trips(&limits, equity, peak, start).collect();
+                assert!(gauge.must_look() || expected.is_empty(), "{expected:?} unseen at {equity}");
+                if gauge.must_look() {
+                    assert_eq!(gauge.look(&limits), expected);
+                    looks += 1;
+                }
+                trips_seen += usize::from(!expected.is_empty());
+            }
+            assert!(trips_seen > 0 && looks < 5_000, "{trips_seen} trips, {looks} looks");
+        };
+        check("1000.000000000001", "50", "10");
+        check("1000", "400", "33.333333");
+        check("700", "900", "20");
+    }
+}

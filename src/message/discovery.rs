@@ -14,6 +14,7 @@ mod row;
 mod table;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use self::component::{Component, Place, component, list, slug};
 use self::row::Row;
@@ -56,7 +57,7 @@ pub struct Input<'a> {
 }
 
 /// What to publish now, and what to remember.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Announcement {
     /// Messages, removals first, the daemon before its strategies.
     pub messages: Vec<Message>,
@@ -71,16 +72,30 @@ pub struct Announcement {
 
 /// Announces everything, and takes back what was announced before and is gone.
 pub fn announce(input: &Input<'_>, before: &[Announced]) -> Announcement {
-    let devices: Vec<Device> = std::iter::once(daemon_device(input))
-        .chain(input.settings.strategies.iter().map(|strategy| strategy_device(input, strategy)))
-        .collect();
-    let present: BTreeSet<&str> = devices.iter().map(|device| device.topic.as_str()).collect();
-    let gone: Vec<Announced> =
-        before.iter().filter(|old| !present.contains(old.topic.as_str())).cloned().collect();
-    let known: BTreeMap<&str, &Announced> = before.iter().map(|old| (old.topic.as_str(), old)).collect();
-    let mut announcement = withdraw(&gone);
-    for device in &devices {
-        let old = known.get(device.topic.as_str()).map_or(&[][..], |old| &old.components);
+    let known = before.iter().map(|old| (old.topic.clone(), old.clone())).collect();
+    let mut all = withdraw(gone(input, &known));
+    all.append(announce_some(input, &known, 0..devices(input)));
+    all
+}
+
+/// How many devices there are.
+pub fn devices(input: &Input<'_>) -> usize {
+    1 + input.settings.strategies.len()
+}
+
+/// Announces the devices of these numbers; the daemon is 0. `known` is what was announced before.
+pub fn announce_some(
+    input: &Input<'_>,
+    known: &BTreeMap<String, Announced>,
+    numbers: Range<usize>,
+) -> Announcement {
+    let mut announcement = Announcement::default();
+    for number in numbers {
+        let device = match number.checked_sub(1) {
+            None => daemon_device(input),
+            Some(index) => strategy_device(input, &input.settings.strategies[index]),
+        };
+        let old = known.get(&device.topic).map_or(&[][..], |old| &old.components);
         let announced = device.announced();
         let mut pending = announced.clone();
         pending.components.extend(device.gone(old).cloned());
@@ -92,14 +107,33 @@ pub fn announce(input: &Input<'_>, before: &[Announced]) -> Announcement {
     announcement
 }
 
-/// Takes everything back, as when discovery was turned off.
-pub fn withdraw(before: &[Announced]) -> Announcement {
-    let gone = |old: &Announced| Announced { topic: old.topic.clone(), components: Vec::new() };
-    Announcement {
-        messages: before.iter().map(|old| message(&old.topic, String::new())).collect(),
-        pending: Vec::new(),
-        announced: Vec::new(),
-        gone: before.iter().map(gone).collect(),
+/// What was announced before and is not among the devices any more.
+pub fn gone<'a>(
+    input: &Input<'_>,
+    known: &'a BTreeMap<String, Announced>,
+) -> impl Iterator<Item = &'a Announced> + use<'a> {
+    let strategies = input.settings.strategies.iter().map(|strategy| strategy_topic(input, strategy));
+    let present: BTreeSet<String> = strategies.chain([daemon_topic(input)]).collect();
+    known.values().filter(move |old| !present.contains(&old.topic))
+}
+
+/// Takes devices back, as when discovery was turned off.
+pub fn withdraw<'a>(devices: impl IntoIterator<Item = &'a Announced>) -> Announcement {
+    let mut announcement = Announcement::default();
+    for old in devices {
+        announcement.messages.push(message(&old.topic, String::new()));
+        announcement.gone.push(Announced { topic: old.topic.clone(), components: Vec::new() });
+    }
+    announcement
+}
+
+impl Announcement {
+    /// Adds another one behind it.
+    pub fn append(&mut self, other: Announcement) {
+        self.messages.extend(other.messages);
+        self.pending.extend(other.pending);
+        self.announced.extend(other.announced);
+        self.gone.extend(other.gone);
     }
 }
 
@@ -184,7 +218,7 @@ fn daemon_device(input: &Input<'_>) -> Device {
     let device = device_head(input, input.instance, input.instance, "daemon");
     let availability = format!("[{}]", will(input));
     let head = head(input, device).raw("avty", &availability);
-    Device { topic: topic(input, &format!("{}_daemon", input.instance)), head, components }
+    Device { topic: daemon_topic(input), head, components }
 }
 
 fn strategy_device(input: &Input<'_>, strategy: &StrategySettings) -> Device {
@@ -214,7 +248,7 @@ fn strategy_device(input: &Input<'_>, strategy: &StrategySettings) -> Device {
         .finish();
     let availability = format!("[{},{state}]", will(input));
     let head = head(input, device).raw("avty", &availability).text("avty_mode", "all");
-    Device { topic: topic(input, &format!("{}_strategy_{id}", input.instance)), head, components }
+    Device { topic: strategy_topic(input, strategy), head, components }
 }
 
 fn rows(rows: &[Row], place: &Place<'_>) -> Vec<Component> {
@@ -255,6 +289,14 @@ fn head(input: &Input<'_>, device: Object) -> Object {
 
 fn will(input: &Input<'_>) -> String {
     Object::new().text("t", &format!("{}/daemon/state", input.base_topic)).finish()
+}
+
+fn daemon_topic(input: &Input<'_>) -> String {
+    topic(input, &format!("{}_daemon", input.instance))
+}
+
+fn strategy_topic(input: &Input<'_>, strategy: &StrategySettings) -> String {
+    topic(input, &format!("{}_strategy_{}", input.instance, strategy.id))
 }
 
 fn topic(input: &Input<'_>, object_id: &str) -> String {

@@ -6,20 +6,26 @@ use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use saphyr::{LoadableYamlNode, Yaml};
 use tempfile::TempDir;
 use tradebus::message::topic;
 
 const USERS: [&str; 5] = ["daemon", "homeassistant", "bridge", "strategy", "dashboard"];
 const CONFIG: &str = include_str!("../../deploy/mosquitto/mosquitto.conf");
 const ACL: &str = include_str!("../../deploy/mosquitto/acl");
-struct Broker {
-    port: u16,
+pub struct Broker {
+    pub port: u16,
     child: Child,
     _folder: TempDir,
 }
 
 impl Broker {
     fn start() -> Broker {
+        Broker::start_with(|config| config)
+    }
+
+    /// With another change of the shipped configuration.
+    pub fn start_with(change: impl FnOnce(String) -> String) -> Broker {
         let folder = TempDir::new().expect("a temporary folder");
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let port = listener.local_addr().expect("its address").port();
@@ -37,7 +43,7 @@ impl Broker {
             .replace("/etc/mosquitto/acl", &path("acl"))
             .replace("/var/lib/mosquitto/", &format!("{}/", folder.path().display()))
             .replace("log_dest syslog", "log_dest none");
-        std::fs::write(path("mosquitto.conf"), config + "\nuser root\n").expect("the configuration");
+        std::fs::write(path("mosquitto.conf"), change(config) + "\nuser root\n").expect("the configuration");
         let search = format!("{}:/usr/sbin:/usr/local/sbin", std::env::var("PATH").unwrap_or_default());
         let mut command = Command::new("mosquitto");
         command.env("PATH", search).args(["-c", &path("mosquitto.conf")]);
@@ -52,7 +58,7 @@ impl Broker {
         panic!("mosquitto does not listen");
     }
 
-    fn client(&self, program: &str, user: &str) -> Command {
+    pub fn client(&self, program: &str, user: &str) -> Command {
         let mut command = Command::new(program);
         command.args(["-V", "5", "-h", "127.0.0.1", "-p", &self.port.to_string(), "-u", user, "-P", user]);
         command
@@ -172,12 +178,32 @@ fn the_dashboard_names_entities_that_are_announced() {
         .lines()
         .filter_map(|line| line.split(' ').nth(3))
         .collect();
-    let mut named = 0;
-    for word in dashboard.split([' ', '\n']).filter(|word| word.contains(".tradebus_")) {
+    let page = Yaml::load_from_str(dashboard).expect("the dashboard is YAML");
+    let [page] = page.as_slice() else { panic!("one document") };
+    let mut named = Vec::new();
+    entities(page, &mut named);
+    for entity in &named {
         // The golden market is of another feed.
-        let word = word.replace("blofin", "tape");
-        assert!(announced.contains(word.as_str()), "{word}");
-        named += 1;
+        let entity = entity.replace("blofin", "tape");
+        assert!(announced.contains(entity.as_str()), "{entity}");
     }
-    assert!(named > 40, "{named}");
+    assert!(named.len() > 40, "{}", named.len());
+    let words = dashboard.matches(".tradebus_").count();
+    assert_eq!(named.len(), words, "an entity stands where this test does not look");
+}
+
+/// What stands as `entity` or `entity_id`, and the texts among `entities`.
+fn entities(node: &Yaml, found: &mut Vec<String>) {
+    for item in node.as_sequence().into_iter().flatten() {
+        entities(item, found);
+    }
+    for (key, value) in node.as_mapping().into_iter().flatten() {
+        let texts = match key.as_str() {
+            Some("entity" | "entity_id") => vec![value],
+            Some("entities") => value.as_sequence().into_iter().flatten().collect(),
+            _ => Vec::new(),
+        };
+        found.extend(texts.into_iter().filter_map(|text| text.as_str().map(String::from)));
+        entities(value, found);
+    }
 }

@@ -67,6 +67,12 @@ impl Mosquitto {
         self.child = spawn(&self.folder, self.port);
     }
 
+    /// `kill -9`, and a new one on the same port.
+    pub fn kill_and_restart(&mut self) {
+        let _ = self.child.kill();
+        self.restart();
+    }
+
     /// Asks the broker to end (which saves what it persists) and waits for it.
     pub fn stop(&mut self) {
         let asked = Command::new("kill").arg(self.child.id().to_string()).stderr(Stdio::null()).status();

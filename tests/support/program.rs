@@ -67,6 +67,13 @@ impl Program {
         self.child.id()
     }
 
+    /// Resident memory in bytes, where the system tells.
+    pub fn memory_bytes(&self) -> u64 {
+        let text = std::fs::read_to_string(format!("/proc/{}/statm", self.id())).unwrap_or_default();
+        let pages = text.split_whitespace().nth(1).and_then(|pages| pages.parse::<u64>().ok());
+        pages.unwrap_or_default() * 4_096
+    }
+
     /// `kill -9`, and the end.
     pub fn kill(&mut self) {
         self.child.kill().expect("it runs");

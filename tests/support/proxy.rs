@@ -18,11 +18,12 @@ pub enum Link {
     Cut,
 }
 
-/// Forwards to one port of the loopback address.
+/// Forwards to a port of the loopback address.
 pub struct Proxy {
     /// Where it listens.
     pub port: u16,
     link: watch::Sender<Link>,
+    target: watch::Sender<u16>,
     _task: JoinSet<()>,
 }
 
@@ -31,9 +32,15 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let port = listener.local_addr().expect("its address").port();
         let (link, seen) = watch::channel(Link::Open);
+        let (target, aim) = watch::channel(target);
         let mut task = JoinSet::new();
-        task.spawn(accept(listener, SocketAddr::from(([127, 0, 0, 1], target)), seen));
-        Self { port, link, _task: task }
+        task.spawn(accept(listener, aim, seen));
+        Self { port, link, target, _task: task }
+    }
+
+    /// Forwards connections from now on to another port.
+    pub fn aim(&self, target: u16) {
+        self.target.send_replace(target);
     }
 
     pub fn set(&self, link: Link) {
@@ -41,9 +48,10 @@ impl Proxy {
     }
 }
 
-async fn accept(listener: TcpListener, target: SocketAddr, link: watch::Receiver<Link>) {
+async fn accept(listener: TcpListener, target: watch::Receiver<u16>, link: watch::Receiver<Link>) {
     let mut connections = JoinSet::new();
     while let Ok((near, _)) = listener.accept().await {
+        let target = SocketAddr::from(([127, 0, 0, 1], *target.borrow()));
         let Ok(far) = TcpStream::connect(target).await else { continue };
         let _ = (near.set_nodelay(true), far.set_nodelay(true));
         let mut cut = link.clone();

@@ -129,9 +129,10 @@ fn of_socket(error: &io::Error, heard: &Heard) -> Fault {
         io::ErrorKind::UnexpectedEof if error.to_string().contains("handshake") => Fault::Other(
             "the broker closed the connection during the TLS handshake; does this port speak TLS?".into(),
         ),
-        io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted | io::ErrorKind::UnexpectedEof => {
-            closed(heard)
-        }
+        io::ErrorKind::ConnectionReset
+        | io::ErrorKind::ConnectionAborted
+        | io::ErrorKind::BrokenPipe
+        | io::ErrorKind::UnexpectedEof => closed(heard),
         _ => Fault::Other(error.to_string()),
     }
 }

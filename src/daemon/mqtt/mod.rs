@@ -41,6 +41,8 @@ use crate::message::topic::Topics;
 
 /// Below the base topic: `online` on connect, `offline` by the will and at shutdown, retained.
 const STATE: &str = "daemon/state";
+/// Below the base topic, retained: who connected last.
+const INFO: &str = "daemon/info";
 /// Below the base topic: the self-test.
 const PROBE: &str = "daemon/probe";
 

@@ -1,7 +1,7 @@
 //! What a person should know about the link: in the log, and on the bus once there is one again.
 //!
 //! Invariant: one word an hour for each thing, and how often it happened in between. Limits: 256 things are remembered,
-//! 64 alerts wait for the daemon; what is more is in the log only.
+//! 64 alerts wait for the daemon (what is more is in the log only), a text has 1,000 characters.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -23,6 +23,8 @@ use crate::model::time::Timestamp;
 pub const NOTICES_MAX: usize = 64;
 const SAME_AGAIN_AFTER: Duration = Duration::from_secs(3_600);
 const TOLD_MAX: usize = 256;
+/// Brokers put names into their certificates, as long as they like.
+const TEXT_CHARS_MAX: usize = 1_000;
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// An alert of the link.
@@ -93,7 +95,7 @@ impl Notices {
         let Some(before) = self.due(code, about) else { return };
         let again =
             if before > 0 { format!(" ({before} times more since the last word)") } else { String::new() };
-        let text = format!("mqtt: {text}{again}");
+        let text: String = format!("mqtt: {text}{again}").chars().take(TEXT_CHARS_MAX).collect();
         match level {
             AlertLevel::Info => tracing::info!(code, "{text}"),
             AlertLevel::Warning => tracing::warn!(code, "{text}"),
@@ -106,7 +108,7 @@ impl Notices {
     /// How often it happened untold, when it is to be told now.
     fn due(&self, code: &'static str, about: &str) -> Option<u64> {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        let (key, now) = ((code, about.to_owned()), Instant::now());
+        let (key, now) = ((code, about.chars().take(TEXT_CHARS_MAX).collect()), Instant::now());
         if let Some(last) = told.get_mut(&key)
             && now.duration_since(last.at) < SAME_AGAIN_AFTER
         {

@@ -11,7 +11,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use super::dial::{Heard, dial};
-use super::{MqttConfig, MqttError, PROBE, STATE};
+use super::{INFO, MqttConfig, MqttError, PROBE, STATE};
 
 /// Publishes without acknowledgement; the crate's default would allocate 16 MB.
 pub(super) const IN_FLIGHT_MAX: u16 = 64;
@@ -82,13 +82,19 @@ pub(super) fn options(config: &MqttConfig) -> (MqttOptions, Heard) {
 
 /// All filters, or those among them that `wanted` names. Of commands, retained copies are delivered and stay marked as
 /// such, so that they can be refused and cleared; our own publishes do not come back. Only the self-test's shall, and
-/// must not wait in our session while we are away.
+/// must not wait in our session while we are away; nor must the info, which another daemon may have left.
 pub(super) fn filters(config: &MqttConfig, wanted: &[String]) -> Vec<SubscribeFilterInput> {
-    let probe = config.topics.at(PROBE);
+    let (probe, info) = (config.topics.at(PROBE), config.topics.at(INFO));
     let filter = |filter: &String| {
         if *filter == probe {
             return SubscribeFilterInput::new(filter.as_str(), QoS::AtMostOnce)
                 .retain_forward_rule(RetainForwardRule::Never);
+        }
+        if *filter == info {
+            // Only the copy that was there before us is marked as retained.
+            return SubscribeFilterInput::new(filter.as_str(), QoS::AtMostOnce)
+                .no_local(true)
+                .retain_forward_rule(RetainForwardRule::OnEverySubscribe);
         }
         SubscribeFilterInput::new(filter.as_str(), QoS::AtLeastOnce)
             .no_local(true)

@@ -25,7 +25,7 @@ use super::fault::{Fault, words};
 use super::options;
 use super::probe::{Came, Probe};
 use super::wire::{WIRE_MAX, Wire, poll};
-use super::{Context, Inbound, PROBE};
+use super::{Context, INFO, Inbound, PROBE};
 use crate::daemon::outbox::Ticket;
 use crate::engine::effect::AlertLevel;
 
@@ -43,6 +43,10 @@ pub(super) struct Ended {
     pub(super) was_connected: bool,
     /// `None`: the daemon asked for the end.
     pub(super) fault: Option<Fault>,
+    /// Whether our own message came back.
+    pub(super) tested: bool,
+    /// Whether another daemon had used our client id before we came.
+    pub(super) twin: bool,
 }
 
 enum Step<'a> {
@@ -86,6 +90,7 @@ pub(super) struct Session<'a> {
     subscribing: Option<Pending<Result<SubAck, SubscribeNoticeError>>>,
     filters: Vec<String>,
     pub(super) probe: Probe,
+    twin: bool,
     held: VecDeque<Inbound>,
     connected: bool,
     /// Commands are subscribed (or refused), so we may say that we are here.
@@ -119,6 +124,7 @@ pub(super) async fn run(context: &Context, reconnects: u64) -> Ended {
         subscribing: None,
         filters: Vec::new(),
         probe: Probe::new(&context.run, bound, now),
+        twin: false,
         held: VecDeque::new(),
         connected: false,
         greeted: false,
@@ -128,11 +134,12 @@ pub(super) async fn run(context: &Context, reconnects: u64) -> Ended {
         stopping: None,
     };
     let fault = session.drive(reconnects).await;
+    let tested = context.status.borrow().round_trip.is_some();
     context.status.send_modify(|status| {
         status.connected = false;
         status.round_trip = None;
     });
-    Ended { was_connected: session.connected, fault }
+    Ended { was_connected: session.connected, fault, tested, twin: session.twin }
 }
 
 impl<'a> Session<'a> {
@@ -223,7 +230,7 @@ impl<'a> Session<'a> {
             status.reconnects = reconnects;
         });
         self.filters = config.command_filters.clone();
-        self.filters.push(config.topics.at(PROBE));
+        self.filters.extend([PROBE, INFO].map(|topic| config.topics.at(topic)));
         self.ask();
     }
 
@@ -254,9 +261,10 @@ impl<'a> Session<'a> {
         };
         let asked = std::mem::take(&mut self.filters);
         for (filter, code) in asked.into_iter().zip(codes) {
-            let is_probe = filter == self.context.config.topics.at(PROBE);
+            let topics = &self.context.config.topics;
+            let is_ours = filter == topics.at(PROBE) || filter == topics.at(INFO);
             let why = match code {
-                SubscribeReasonCode::Success(QoS::AtMostOnce) if !is_probe => {
+                SubscribeReasonCode::Success(QoS::AtMostOnce) if !is_ours => {
                     "is granted with QoS 0 only, so messages may be lost".to_owned()
                 }
                 SubscribeReasonCode::Success(_) => continue,
@@ -278,8 +286,16 @@ impl<'a> Session<'a> {
         if self.stopping.is_some() {
             return;
         }
-        if publish.topic == self.context.config.topics.at(PROBE) {
-            return self.probed(publish);
+        let topics = &self.context.config.topics;
+        let (is_probe, is_info) = (publish.topic == topics.at(PROBE), publish.topic == topics.at(INFO));
+        if is_probe || is_info {
+            // They are for nobody else, whatever QoS the broker gives them.
+            let token = self.context.acks.issue(self.client.prepare_ack(publish));
+            self.context.acks.done(token);
+            self.twin |= is_info && publish.retain && self.is_of_twin(&publish.payload);
+            return if is_probe {
+                self.probed(publish)
+            };
         }
         let properties = publish.properties.as_ref();
         self.held.push_back(Inbound {
@@ -294,23 +310,36 @@ impl<'a> Session<'a> {
         });
     }
 
-    /// A message on the topic of the self-test. It is for nobody else.
+    /// A message on the topic of the self-test.
     fn probed(&mut self, publish: &Publish) {
-        let token = self.context.acks.issue(self.client.prepare_ack(publish));
-        self.context.acks.done(token);
         match self.probe.came(&publish.payload, Instant::now()) {
             Came::Nothing => {}
             Came::Back(round_trip) => {
+                if self.context.status.borrow().round_trip.is_none() {
+                    tracing::info!(round_trip_ms = round_trip.as_millis(), "mqtt self-test passed");
+                }
                 self.context.status.send_modify(|status| status.round_trip = Some(round_trip));
             }
             Came::Foreign => {
                 let text = format!(
-                    "another daemon uses the base topic, or a client publishes to {}: two daemons below one base topic                      both trade every signal; give each its own mqtt.base_topic",
+                    "another daemon uses the base topic, or a client publishes to {}: two daemons below one \
+                     base topic both trade every signal; give each its own mqtt.base_topic",
                     self.context.config.topics.at(PROBE)
                 );
                 self.complain(AlertLevel::Error, "mqtt_second_daemon", "", &text);
             }
         }
+    }
+
+    /// Whether a retained info is of another daemon with our client id: ours was there, and it is not any more. A
+    /// broker does not always say why it ends a connection, but who takes ours over leaves this.
+    fn is_of_twin(&self, info: &[u8]) -> bool {
+        let config = &self.context.config;
+        let topic = config.topics.at(INFO);
+        let replaced =
+            self.context.outbox.with(|outbox| outbox.published(&topic).is_some_and(|own| own != info));
+        let instance = |info: serde_json::Value| info["instance"].as_str() == Some(config.client_id.as_str());
+        replaced && serde_json::from_slice(info).is_ok_and(instance)
     }
 
     fn deliver(&mut self, permit: Option<mpsc::Permit<'a, Inbound>>) {
@@ -335,6 +364,7 @@ fn lost_with(filter: &str) -> &'static str {
         Some("set") => "levels cannot be set from the bus",
         Some("tradingview") => "TradingView alerts do not arrive",
         Some("probe") => "the self-test does not work",
+        Some("info") => "another daemon with our client id is not noticed",
         Some("status") => "Home Assistant's restarts are not noticed",
         _ => "its messages do not arrive",
     }

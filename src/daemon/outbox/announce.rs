@@ -16,6 +16,12 @@ impl Outbox {
         self.retained.republish()
     }
 
+    /// Whether an announcement waits for the broker's word.
+    #[must_use]
+    pub fn announcing(&self) -> bool {
+        self.retained.announcing()
+    }
+
     /// Whether the broker has the newest value of a retained topic, if there is one.
     #[must_use]
     pub fn settled(&self, topic: &str) -> bool {
@@ -24,9 +30,11 @@ impl Outbox {
 }
 
 impl OutboxHandle {
-    /// [`Outbox::announce`].
-    pub fn announce(&self, topic: &str, payload: Vec<u8>) {
-        self.add(|outbox| outbox.announce(topic, payload));
+    /// Waits until the broker has taken or refused every announcement. One task waits at a time.
+    pub async fn announced(&self) {
+        while self.with(|outbox| outbox.announcing()) {
+            self.shared.announced.notified().await;
+        }
     }
 
     /// [`Outbox::republish`].
@@ -59,6 +67,7 @@ mod tests {
         outbox.announce("had", b"b".to_vec());
         outbox.retained("state", b"c".to_vec(), None);
         assert_eq!(topics(&mut outbox), ["lost", "had", "state"]);
+        assert!(outbox.announcing());
         assert!(!outbox.settled("lost") && outbox.settled("had") && outbox.settled("never"));
         outbox.connection_started();
         assert_eq!(topics(&mut outbox), ["lost", "state"]);
@@ -66,5 +75,15 @@ mod tests {
         assert_eq!(outbox.republish(), 1);
         assert_eq!(topics(&mut outbox), ["state"]);
         assert_eq!(outbox.counters().retained_topics, 2);
+        // One that is refused holds nothing up, and is offered again.
+        outbox.connection_started();
+        while let Some(outgoing) = outbox.take_next() {
+            if outgoing.topic == "lost" {
+                outbox.refused(&outgoing.ticket);
+            }
+        }
+        assert!(!outbox.announcing() && !outbox.settled("lost"));
+        outbox.retry_refused();
+        assert!(outbox.announcing());
     }
 }

@@ -10,6 +10,12 @@ impl Outbox {
         self.add_transient(Transient { topic, payload, qos, expiry_s: Some(expiry_s), correlation: None });
     }
 
+    /// The value of a retained topic, once the broker has had it.
+    #[must_use]
+    pub fn published(&self, topic: &str) -> Option<&[u8]> {
+        self.retained.published(topic)
+    }
+
     /// This broker can never take the message: it is counted as dropped, and nothing waits for it. State is offered
     /// again with its next value and on the next connection.
     pub fn give_up(&mut self, ticket: &Ticket) {

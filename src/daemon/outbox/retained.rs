@@ -24,6 +24,8 @@ pub(super) struct Retained {
     entries: BTreeMap<String, Entry>,
     due: BTreeMap<u64, String>,
     count: u64,
+    /// Entries that are sent once.
+    once: usize,
 }
 
 impl Retained {
@@ -43,7 +45,9 @@ impl Retained {
             acknowledged: false,
             once,
         };
-        self.entries.insert(topic.to_owned(), entry);
+        let before = self.entries.insert(topic.to_owned(), entry);
+        self.once += usize::from(once);
+        self.once -= usize::from(before.is_some_and(|before| before.once));
         self.enqueue(topic);
         true
     }
@@ -63,11 +67,17 @@ impl Retained {
         })
     }
 
+    pub(super) fn published(&self, topic: &str) -> Option<&[u8]> {
+        self.entries.get(topic).filter(|entry| entry.acknowledged).map(|entry| entry.payload.as_slice())
+    }
+
     pub(super) fn acknowledged(&mut self, topic: &str, version: u64) {
         let Some(entry) = self.current(topic, version) else { return };
         entry.acknowledged = true;
-        if (entry.once || entry.payload.is_empty()) && entry.due_at.is_none() {
+        let once = entry.once;
+        if (once || entry.payload.is_empty()) && entry.due_at.is_none() {
             self.entries.remove(topic);
+            self.once -= usize::from(once);
         }
     }
 
@@ -83,6 +93,11 @@ impl Retained {
 
     pub(super) fn reset(&mut self) {
         self.enqueue_all(|_| true);
+    }
+
+    /// Whether a value that is sent once waits for the broker; one that was refused does not count.
+    pub(super) fn announcing(&self) -> bool {
+        self.once > 0 && self.entries.values().any(|entry| entry.once && !entry.refused)
     }
 
     /// Whether the broker has the newest value, or there is none.

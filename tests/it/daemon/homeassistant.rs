@@ -14,20 +14,20 @@ use crate::support::mosquitto::{Mosquitto, Setup};
 use crate::support::program::{Program, Site};
 
 /// A configuration: feed, symbols, strategies with their types.
-struct Plan {
-    mqtt: &'static str,
-    feed: &'static str,
-    symbols: &'static [&'static str],
-    strategies: &'static [(&'static str, &'static str)],
+struct Plan<'a> {
+    mqtt: &'a str,
+    feed: &'a str,
+    symbols: &'a [&'a str],
+    strategies: &'a [(&'a str, &'a str)],
 }
 
-const MORE: Plan = Plan {
+const MORE: Plan<'static> = Plan {
     mqtt: "",
     feed: "old",
     symbols: &["BTC-USDT", "ETH-USDT"],
     strategies: &[("alpha", "external"), ("beta", "aibot")],
 };
-const LESS: Plan =
+const LESS: Plan<'static> =
     Plan { mqtt: "", feed: "new", symbols: &["BTC-USDT"], strategies: &[("alpha", "external")] };
 
 const DEVICES: [&str; 3] = [
@@ -36,7 +36,7 @@ const DEVICES: [&str; 3] = [
     "homeassistant/device/e2e_strategy_beta/config",
 ];
 
-fn plan(site: &Site, port: u16, plan: &Plan) {
+fn plan(site: &Site, port: u16, plan: &Plan<'_>) {
     let symbols = format!("symbols = {:?}\n", plan.symbols);
     let mut text = format!(
         "instance = \"e2e\"\n[mqtt]\nbroker = \"mqtt://127.0.0.1:{port}\"\n{}\n[store]\npath = \"store\"\n\
@@ -141,6 +141,29 @@ async fn entities_are_announced_when_they_are_wanted_and_not_twice() {
 }
 
 #[tokio::test]
+async fn many_strategies_are_announced_a_few_at_a_time() {
+    let broker = Mosquitto::start(Setup::default());
+    let mut bus = Bus::connect(broker.port, "ear").await;
+    let site = Site::new(broker.port);
+    let names: Vec<String> = (0..100).map(|number| format!("s{number}")).collect();
+    let strategies: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "external")).collect();
+    plan(&site, broker.port, &Plan { strategies: &strategies, ..LESS });
+    let program = site.run();
+    let each = |heard: &Heard, times: usize| {
+        let topics: Vec<&str> = heard.discovery.iter().map(|message| message.topic.as_str()).collect();
+        let different: BTreeSet<&str> = topics.iter().copied().filter(|t| t.contains("/device/")).collect();
+        different.len() == 101 && topics.iter().filter(|t| t.contains("/device/")).count() == 101 * times
+    };
+    bus.until("all of them", |heard| each(heard, 1)).await;
+    bus.publish("homeassistant/status", b"online", false).await;
+    bus.until("all of them again", |heard| each(heard, 2)).await;
+    end(program);
+    bus.drain();
+    assert!(each(&bus.heard, 2));
+    assert_eq!(journalled(&site).len(), 101);
+}
+
+#[tokio::test]
 async fn what_leaves_the_configuration_leaves_the_broker() {
     let broker = Mosquitto::start(Setup::default());
     let mut bus = Bus::connect(broker.port, "ear").await;
@@ -195,7 +218,7 @@ async fn what_could_not_be_taken_back_is_taken_back_later() {
     plan(&site, broker.port, &LESS);
     let mut program = site.run();
     program.says("announcing to Home Assistant", 2).await;
-    program.says("mqtt connection lost", 1).await;
+    program.says("mqtt not connected", 1).await;
     end(program);
     broker.restart();
     assert!(topics(&retained(broker.port, "before").await).contains(DEVICES[2]));

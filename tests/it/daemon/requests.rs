@@ -56,11 +56,11 @@ async fn every_bad_request_has_one_named_answer() {
         ("backup", r#"{"id":"b1"}"#.into(), "malformed"),
         ("backup", change("b1", 0, r#","dir":"/tmp""#), "malformed"),
         ("backup", change("b1", 31_000, ""), "stale"),
-        ("backup", change("b1", -6_000, ""), "from_future"),
+        ("backup", change("b1", -60_000, ""), "from_future"),
         ("cancel_orders", change("c1", 0, ""), "malformed"),
         ("cancel_orders", change(&long_id, 0, ALPHA), "malformed"),
         ("cancel_orders", change("c1", 301_000, ALPHA), "stale"),
-        ("close_position", change("c1", -6_000, ALPHA), "from_future"),
+        ("close_position", change("c1", -60_000, ALPHA), "from_future"),
         ("close_position", change("c1", 0, r#","strategy":"ghost""#), "unknown_strategy"),
         ("close_position", change("c1", 0, r#","strategy":"alpha","symbol":"XRP-USDT""#), "unknown_symbol"),
     ];

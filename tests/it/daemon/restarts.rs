@@ -1,4 +1,5 @@
-//! Brokers that restart, with and without a memory, and links that freeze: no fill and no result is lost.
+//! Brokers that end and come back, with and without a memory, links that freeze, and a broker that refuses our
+//! password: no fill and no result is lost, all state is there afterwards, and memory does not grow.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -13,6 +14,9 @@ use crate::support::proxy::{Link, Proxy};
 /// So long do orders of `beta` take: they fill while the link is down.
 const LATENCY_MS: u64 = 500;
 const ORDERS: usize = 8;
+/// What the daemon remembers of the signals of a long run, and what its allocator keeps.
+const MEMORY_GROWTH_MAX: u64 = 8 * 1024 * 1024;
+const SIGNAL: &str = "\"symbol\":\"BTC-USDT\",\"action\":\"buy\",\"quantity\":0.01";
 /// Longer than the first pause before a reconnect.
 const GOOD_CONNECTION: Duration = Duration::from_millis(1_100);
 
@@ -23,6 +27,8 @@ struct Line {
     proxy: Proxy,
     broker: Mosquitto,
     signals: usize,
+    /// After everything happened once.
+    memory: Option<u64>,
 }
 
 impl Line {
@@ -36,7 +42,27 @@ impl Line {
         let site = Site::with(proxy.port, LATENCY_MS, "");
         let program = site.run();
         ready(&mut bus, 1).await;
-        Line { broker, proxy, site, program, bus, signals: 0 }
+        Line { broker, proxy, site, program, bus, signals: 0, memory: None }
+    }
+
+    /// The end of a round: whoever comes now finds the state of before, as new as the fills.
+    async fn check_retained(&mut self, topics: &BTreeSet<String>) {
+        let mut late = Bus::connect(self.broker.port, "late").await;
+        let expected = books(&self.bus.heard);
+        late.until("everything retained", |heard| {
+            retained(heard).is_superset(topics) && differences(heard, &expected).is_empty()
+        })
+        .await;
+        late.close().await;
+        self.memory.get_or_insert(self.program.memory_bytes());
+    }
+
+    /// What is told about the run; memory must not have grown.
+    fn figures(&self) -> String {
+        let (before, after) = (self.memory.expect("a round"), self.program.memory_bytes());
+        assert!(after < before + MEMORY_GROWTH_MAX, "memory grew from {before} to {after} bytes");
+        let fills = self.bus.heard.said("fill").count();
+        format!("{} signals, {fills} fills, memory {} -> {} KiB", self.signals, before / 1024, after / 1024)
     }
 
     /// Sends one signal and waits for its result.
@@ -103,7 +129,10 @@ async fn broker_restarts(persistence: bool) {
         let (online, subscriptions) = (line.bus.heard.online, line.bus.subscriptions());
         line.proxy.set(Link::Cut);
         line.bus.sleep(persistence);
-        line.broker.restart();
+        match persistence {
+            true => line.broker.restart(),
+            false => line.broker.kill_and_restart(),
+        }
         line.executed().await;
         if persistence {
             // The ear is away while the daemon says everything: the broker keeps it.
@@ -129,21 +158,12 @@ async fn broker_restarts(persistence: bool) {
         tokio::time::sleep(GOOD_CONNECTION).await;
         line.signal("alpha").await;
         line.check().await;
-        let mut late = Bus::connect(line.broker.port, "late").await;
-        let expected = books(&line.bus.heard);
-        late.until("everything retained", |heard| {
-            retained(heard).is_superset(&topics) && differences(heard, &expected).is_empty()
-        })
-        .await;
-        late.close().await;
+        line.check_retained(&topics).await;
     }
-    let (signals, heard) = (line.signals, line.bus.heard.said("fill").count());
+    let figures = line.figures();
     let records = line.end().await;
-    let with = if persistence { "with" } else { "without" };
-    println!(
-        "broker: {restarts} restarts {with} persistence, {signals} signals, {heard} fills, {records} records verified, \
-         nothing lost"
-    );
+    let with = if persistence { "restarts with" } else { "kills without" };
+    println!("link: {restarts} {with} persistence, {figures}, {records} records verified, nothing lost");
 }
 
 #[tokio::test]
@@ -158,17 +178,71 @@ async fn broker_restarts_without_persistence() {
 
 #[tokio::test]
 async fn frozen_links_lose_nothing() {
+    let freezes = setting("TRADEBUS_FREEZES", 3);
     let mut line = Line::start(false).await;
-    for heals in [true, false, true] {
+    for freeze in 0..freezes {
         line.orders().await;
+        let topics = retained(&line.bus.heard);
         line.proxy.set(Link::Frozen);
         line.executed().await;
-        if !heals {
+        if freeze % 2 == 1 {
             line.proxy.set(Link::Cut);
         }
         line.proxy.set(Link::Open);
         line.signal("alpha").await;
         line.check().await;
+        line.check_retained(&topics).await;
     }
-    line.end().await;
+    let figures = line.figures();
+    let records = line.end().await;
+    println!("link: {freezes} frozen links, {figures}, {records} records verified, nothing lost");
+}
+
+#[tokio::test]
+async fn refused_passwords_lose_nothing() {
+    let refusals = setting("TRADEBUS_REFUSALS", 2);
+    // The daemon has no password at all, so this broker refuses it.
+    let strict = Mosquitto::start(Setup { persistence: false, login: Some(("somebody", "else")) });
+    let mut line = Line::start(false).await;
+    for refusal in 1..=refusals {
+        line.orders().await;
+        let topics = retained(&line.bus.heard);
+        let online = line.bus.heard.online;
+        line.proxy.aim(strict.port);
+        line.proxy.set(Link::Cut);
+        line.program.says("mqtt connection lost", refusal).await;
+        line.proxy.set(Link::Open);
+        line.executed().await;
+        line.program.says("the broker refuses us (not authorized)", refusal).await;
+        line.proxy.aim(line.broker.port);
+        line.bus.until("online again", |heard| heard.online > online).await;
+        if refusal == 1 {
+            // The alert waited until there was a broker that took it.
+            let told =
+                |heard: &Heard| heard.json("daemon/alert").is_some_and(|a| a["code"] == "mqtt_refused");
+            line.bus.until("the alert", told).await;
+        }
+        tokio::time::sleep(GOOD_CONNECTION).await;
+        line.signal("alpha").await;
+        line.check().await;
+        line.check_retained(&topics).await;
+    }
+    let figures = line.figures();
+    let records = line.end().await;
+    println!("link: {refusals} refused passwords, {figures}, {records} records verified, nothing lost");
+}
+
+#[tokio::test]
+async fn a_broker_may_start_after_the_daemon() {
+    let mut broker = Mosquitto::start(Setup::default());
+    broker.stop();
+    let site = Site::new(broker.port);
+    let mut program = site.run();
+    program.says("mqtt not connected", 2).await;
+    broker.restart();
+    let mut bus = Bus::connect(broker.port, "ear").await;
+    ready(&mut bus, 1).await;
+    bus.publish(&topic("alpha"), signal("s", now_ms(), SIGNAL).as_bytes(), false).await;
+    bus.until("the result", |heard| !heard.results_of("alpha", "s").is_empty()).await;
+    assert_eq!(bus.heard.results_of("alpha", "s")[0]["status"], "filled");
 }

@@ -57,7 +57,8 @@ fn damage(site: &Site, random: &mut Random) {
         1 => fs::write(folder.join("db"), vec![0; 100_000]).expect("it is written"),
         2 => {
             let bytes = fs::read(folder.join("db")).expect("it is there");
-            let kept = random.below(bytes.len() as u64) as usize;
+            // Nothing is in it yet when the kill came before the first write.
+            let kept = random.below(bytes.len() as u64 + 1) as usize;
             fs::write(folder.join("db"), &bytes[..kept]).expect("it is written");
         }
         _ => fs::write(folder.join("conf"), b"nonsense").expect("it is written"),

@@ -1,11 +1,10 @@
-//! Brokers that say no: to the connection, to a subscription, to a publish, to a size. And the self-test, and others
-//! who think that they are us.
+//! Brokers that say no: to the connection, to a subscription, to a publish. And the self-test, and others who think
+//! that they are us.
 
 use std::time::Duration;
 
 use tempfile::TempDir;
 use tradebus::daemon::mqtt::BusStatus;
-use tradebus::daemon::outbox::Qos;
 
 use crate::mqtt_client::{Peer, Rig, within};
 use crate::support::fake_broker::{Answers, CONNACK, Came, FakeBroker};
@@ -123,57 +122,6 @@ async fn refused_publishes_are_told_once_for_each_kind_and_kept() {
 }
 
 #[tokio::test]
-async fn a_smaller_limit_of_the_broker_drops_a_message_and_not_the_connection() {
-    let broker = Mosquitto::start_with(Setup::default(), "max_packet_size 2000\n");
-    let mut rig = Rig::start(broker.port);
-    rig.status("connected", |status| status.connected).await;
-    rig.outbox.retained("t/strategy/s/state", vec![b'x'; 3_000], None);
-    rig.outbox.event(1, "t/strategy/s/fill", vec![b'x'; 3_000]);
-    rig.outbox.transient("t/out/tick", vec![b'x'; 3_000], Qos::AtMostOnce);
-    rig.outbox.respond("elsewhere", b"small".to_vec(), Some(vec![b'c'; 3_000]));
-    rig.outbox.event(2, "t/strategy/s/fill", b"small".to_vec());
-    rig.until("the small one is there", |outbox| outbox.acknowledged_through() == 2).await;
-    let counters = rig.outbox.counters();
-    assert_eq!((counters.dropped, counters.events_waiting, counters.retained_waiting), (4, 0, 0));
-    let mut told = Vec::new();
-    for _ in 0..3 {
-        let (code, text) = rig.notice("the named drop").await;
-        assert_eq!(code, "mqtt_too_large");
-        told.push(text);
-    }
-    let named = |word: &str| told.iter().any(|text| text.contains(word) && text.contains("limit of 2000"));
-    assert!(named("t/strategy/s/state") && named("t/strategy/s/fill"), "{told:?}");
-    let status = rig.bus.status().borrow().clone();
-    assert!(status.connected && status.reconnects == 0, "{status:?}");
-}
-
-#[tokio::test]
-async fn the_brokers_receive_maximum_is_kept() {
-    // Receive maximum 3.
-    let connect = vec![0x20, 6, 0, 0, 3, 0x21, 0, 3];
-    let mut fake = FakeBroker::start(Answers { connect, publish: |_| None, ..Answers::default() }).await;
-    let rig = Rig::start(fake.port);
-    for sequence in 1..=8 {
-        rig.outbox.event(sequence, "t/strategy/s/fill", b"x".to_vec());
-    }
-    let (mut publishes, mut most, mut pings) = (0, 0, 0);
-    // Beside the events: `online` and the self-test. A ping shows that nothing more was on its way.
-    while publishes < 10 {
-        match within("packets", fake.came.recv()).await.expect("the broker runs") {
-            Came::Publish(_, unanswered) => {
-                publishes += 1;
-                most = most.max(unanswered);
-            }
-            Came::Ping => pings += 1,
-            Came::End => panic!("the connection ended"),
-            _ => {}
-        }
-    }
-    assert_eq!(most, 3);
-    assert!(pings >= 3, "{pings}");
-}
-
-#[tokio::test]
 async fn the_self_test_measures_the_way_and_back() {
     let broker = Mosquitto::start(Setup::default());
     let mut rig = Rig::start(broker.port);
@@ -267,9 +215,13 @@ async fn a_session_that_is_taken_over_again_and_again_is_named() {
 }
 
 #[tokio::test]
-async fn a_takeover_without_a_reason_code_is_found() {
+async fn a_takeover_without_a_reason_code_is_found_by_what_the_other_left() {
     let broker = Mosquitto::start(Setup::default());
     let mut rigs = [Rig::start(broker.port), Rig::start(broker.port)];
+    for (rig, started) in rigs.iter().zip(["1", "2"]) {
+        let info = format!("{{\"instance\":\"tradebus\",\"started\":\"{started}\"}}");
+        rig.outbox.retained("t/daemon/info", info.into_bytes(), None);
+    }
     let [first, second] = &mut rigs;
     let told = tokio::select! {
         told = first.notice("the takeover") => told,
@@ -279,4 +231,18 @@ async fn a_takeover_without_a_reason_code_is_found() {
     let text = |status: &BusStatus| status.last_error.clone().unwrap_or_default();
     let texts = rigs.each_ref().map(|rig| text(&rig.bus.status().borrow()));
     assert!(texts.iter().any(|text| text.contains("another instance")), "{texts:?}");
+}
+
+#[tokio::test]
+async fn a_broker_that_restarts_again_and_again_is_no_fight() {
+    let mut broker = Mosquitto::start(Setup { persistence: true, login: None });
+    let mut rig = Rig::start(broker.port);
+    rig.outbox.retained("t/daemon/info", b"{\"instance\":\"tradebus\"}".to_vec(), None);
+    for restart in 0..4 {
+        rig.status("connected", |status| status.connected && status.reconnects == restart).await;
+        rig.until("info is there", |outbox| outbox.counters().retained_waiting == 0).await;
+        broker.restart();
+    }
+    rig.status("connected", |status| status.connected && status.reconnects == 4).await;
+    assert!(rig.notices.try_recv().is_err());
 }

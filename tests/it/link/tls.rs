@@ -172,6 +172,22 @@ fn certificates_that_end_are_warned_of() {
     check(&tls("ca", "-"), "2098-12-18T00:00:00Z", &[]);
 }
 
+/// As systemd gives a credential: a file of mode 0400, named by the environment.
+#[test]
+fn a_credential_of_systemd() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::TempDir::new().expect("a temporary folder");
+    let file = folder.path().join("mqtt_password");
+    std::fs::write(&file, "hunter2\n").expect("a password");
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o400)).expect("its permissions");
+    let mut sources = Sources::of_text("[mqtt]\nbroker = \"mqtt://h\"\nusername = \"u\"\n");
+    sources.environment.push(("TRADEBUS_MQTT__PASSWORD_FILE".into(), file.display().to_string()));
+    let loaded = Config::load(&sources).expect("a good configuration");
+    assert!(loaded.warnings.iter().all(|warning| !warning.path.starts_with("mqtt")), "{:?}", loaded.warnings);
+    let password = loaded.config.mqtt.password.expect("a password");
+    assert_eq!(secrecy::ExposeSecret::expose_secret(&password.value), "hunter2");
+}
+
 #[test]
 fn a_key_that_everyone_reads_is_a_warning() {
     use std::os::unix::fs::PermissionsExt;
