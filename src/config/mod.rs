@@ -13,6 +13,7 @@ mod documented;
 mod effective;
 mod engine;
 mod feed;
+mod http;
 mod later;
 mod market;
 mod mqtt;
@@ -31,6 +32,7 @@ use std::path::PathBuf;
 
 pub use demo::Demo;
 pub use feed::{FeedClock, FeedConfig, FeedSource, RecordedFile};
+pub use http::{HttpConfig, TokenConfig, TokenScope};
 pub use market::InstrumentConfig;
 pub use mqtt::{Broker, MqttConfig};
 pub use secret::Secret;
@@ -55,6 +57,8 @@ pub struct Config {
     pub mqtt: MqttConfig,
     /// Where money is remembered.
     pub store: StoreConfig,
+    /// The HTTP interface.
+    pub http: HttpConfig,
     /// What is logged.
     pub log: LogConfig,
     /// Sources of prices, sorted by id.
@@ -175,6 +179,7 @@ fn read(root: &Table) -> Config {
         instance: read_instance(root),
         mqtt: mqtt::read_mqtt(&root.table("mqtt")),
         store: read_store(&root.table("store")),
+        http: http::read_http(&root.table("http")),
         log: LogConfig {
             format: match log.word("format") {
                 "human" => LogFormat::Human,

@@ -14,7 +14,8 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-pub use super::committer::{CommitFigures, Committer, Item, Job, Reply, StoreEvent};
+use super::caller::Reply;
+pub use super::committer::{CommitFigures, Committer, Item, Job, StoreEvent};
 use super::mqtt::Bus;
 use super::outbox::{JournalEvent, Outbox, OutboxHandle, Qos};
 use crate::engine::record::Record;
@@ -202,18 +203,19 @@ impl Thread {
         let topics = &self.context.topics;
         let event = |(sequence, record)| Some((sequence, view::event(topics, record, sequence, false)?));
         let events: Vec<(u64, Message)> = (first..).zip(&records).filter_map(event).collect();
-        let mut acks = Vec::new();
+        let mut answered = Vec::new();
         self.context.outbox.with(|outbox| {
             for (sequence, message) in events {
                 outbox.event(sequence, &message.topic, message.payload.into_bytes());
             }
             messages.into_iter().for_each(|message| put(outbox, message));
-            acks.extend(replies.into_iter().map(|reply| reply.put(outbox)));
+            answered.extend(replies.into_iter().map(|reply| reply.put(outbox)));
             for (topic, (payload, expiry_s)) in retained {
                 outbox.retained(&topic, payload.into_bytes(), expiry_s);
             }
         });
-        acks.into_iter().for_each(|ack| self.context.bus.ack(ack));
+        // Last, so that whoever is answered finds what the answer tells of.
+        answered.into_iter().for_each(|answered| answered.finish(&self.context.bus));
         self.context.outbox.wake();
     }
 
