@@ -4,6 +4,7 @@
 use std::fmt::Write;
 use std::path::PathBuf;
 
+use super::AddressRange;
 use super::feed::{FeedClock, FeedConfig, FeedSource};
 use super::http::HttpConfig;
 use super::mqtt::{Broker, MqttConfig};
@@ -120,6 +121,14 @@ impl Toml {
         let file = http.token_file.as_ref().map(|file| file.to_string_lossy());
         self.text("token_file", file.as_deref().unwrap_or_default());
         self.texts("hosts", &http.hosts);
+        let shown = |ranges: &[AddressRange]| ranges.iter().map(AddressRange::to_string).collect::<Vec<_>>();
+        self.texts("trusted_proxies", &shown(&http.trusted_proxies));
+        self.texts("webhook_from", &shown(&http.webhook_from));
+        let tls = http.tls.as_ref();
+        let file = tls.map(|tls| tls.certificate_file.to_string_lossy());
+        self.text("certificate_file", file.as_deref().unwrap_or_default());
+        let file = tls.map(|tls| tls.key_file.to_string_lossy());
+        self.text("key_file", file.as_deref().unwrap_or_default());
     }
 
     fn mqtt(&mut self, mqtt: &MqttConfig) {

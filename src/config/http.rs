@@ -1,15 +1,20 @@
 //! `[http]`: where the HTTP interface listens, and who may do what there.
 //!
-//! Limits: 32 tokens of 16 to 128 characters, 32 names of hosts.
+//! Limits: 32 tokens of 16 to 128 characters, 32 names of hosts, 64 ranges of addresses in a list.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use secrecy::{ExposeSecret, SecretString};
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::{Error, ServerConfig};
 
+use super::address::AddressRange;
 use super::reader::Table;
 use super::schema::HTTP_LISTEN_DEFAULT;
 use super::secret::read_secret;
+use super::tls::{Certificate, certificate, read_certificates, read_key};
 
 /// The most lines of a token file that name a token.
 const TOKENS_MAX: usize = 32;
@@ -17,6 +22,8 @@ const TOKENS_MAX: usize = 32;
 const TOKEN_CHARS: std::ops::RangeInclusive<usize> = 16..=128;
 /// The most names of hosts.
 const HOSTS_MAX: usize = 32;
+/// The most ranges of addresses in a list.
+const RANGES_MAX: usize = 64;
 
 /// The HTTP interface.
 #[derive(Clone, Debug)]
@@ -29,6 +36,31 @@ pub struct HttpConfig {
     pub tokens: Vec<TokenConfig>,
     /// Names under which it may be asked for, beside addresses and `localhost`, in lower case.
     pub hosts: Vec<String>,
+    /// Proxies that are believed about the address of who asks.
+    pub trusted_proxies: Vec<AddressRange>,
+    /// Where alerts may come from; empty: from everywhere.
+    pub webhook_from: Vec<AddressRange>,
+    /// TLS, when there are certificates.
+    pub tls: Option<ServerTls>,
+}
+
+/// What an interface with TLS needs.
+#[derive(Clone)]
+pub struct ServerTls {
+    /// For the handshake. Holds the key, so nothing of it is ever printed.
+    pub server: Arc<ServerConfig>,
+    /// Our certificate and those between it and an authority.
+    pub certificate_file: PathBuf,
+    /// Its key.
+    pub key_file: PathBuf,
+    /// Until when it is valid.
+    pub certificates: Vec<Certificate>,
+}
+
+impl std::fmt::Debug for ServerTls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ServerTls").field("certificate_file", &self.certificate_file).finish_non_exhaustive()
+    }
 }
 
 /// A token and what it opens.
@@ -75,6 +107,9 @@ pub(super) fn read_http(table: &Table) -> HttpConfig {
         token_file,
         tokens: tokens.unwrap_or_default(),
         hosts: read_hosts(table),
+        trusted_proxies: read_ranges(table, "trusted_proxies"),
+        webhook_from: read_ranges(table, "webhook_from"),
+        tls: read_tls(table),
     };
     if let Some(listen) = http.listen
         && !listen.ip().is_loopback()
@@ -115,6 +150,14 @@ fn read_tokens(table: &Table) -> Option<(PathBuf, Vec<TokenConfig>)> {
             None
         }
     }
+}
+
+/// Reads a file of tokens, for who has them to ask with.
+///
+/// # Errors
+/// Why it is not taken; never shows what stands in it.
+pub fn read_token_file(file: &std::path::Path) -> Result<Vec<TokenConfig>, String> {
+    read_secret(file).and_then(|(secret, _)| parse_tokens(secret.value.expose_secret()))
 }
 
 /// Reads lines of `SCOPE TOKEN`. The texts of problems name the line and never show what stands in it.
@@ -169,6 +212,65 @@ fn read_hosts(table: &Table) -> Vec<String> {
         }
     }
     hosts
+}
+
+fn read_ranges(table: &Table, name: &str) -> Vec<AddressRange> {
+    let mut ranges = Vec::new();
+    for (path, text) in table.texts(name) {
+        match text.parse() {
+            Ok(_) if ranges.len() == RANGES_MAX => {
+                let why = format!("is one too many; at most {RANGES_MAX} are taken");
+                table.reader.problem(&path, why);
+                break;
+            }
+            Ok(range) => ranges.push(range),
+            Err(()) => {
+                let why = format!(
+                    "{text:?} is neither an address nor a range; write \"203.0.113.7\" or \"203.0.113.0/24\""
+                );
+                table.reader.problem(&path, why);
+            }
+        }
+    }
+    ranges
+}
+
+fn read_tls(table: &Table) -> Option<ServerTls> {
+    let names = ["certificate_file", "key_file"];
+    let (certificate_file, key_file) = match names.map(|name| table.file_path(name)) {
+        [Some(certificate), Some(key)] => (certificate, key),
+        [None, None] => return None,
+        [None, Some(_)] => {
+            table.problem(names[0], "is missing, but there is a key_file");
+            return None;
+        }
+        [Some(_), None] => {
+            table.problem(names[1], "is missing, but there is a certificate_file");
+            return None;
+        }
+    };
+    let chain = read_certificates(table, names[0], &certificate_file);
+    let (chain, key) = chain.zip(read_key(table, names[1], &key_file))?;
+    let certificates = chain.first().and_then(|own| certificate(table, names[0], own)).into_iter().collect();
+    let server = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("ring has cipher suites for TLS 1.2 and 1.3")
+        .with_no_client_auth()
+        .with_single_cert(chain, key);
+    match server {
+        Ok(mut server) => {
+            server.alpn_protocols = vec![b"http/1.1".to_vec()];
+            Some(ServerTls { server: Arc::new(server), certificate_file, key_file, certificates })
+        }
+        Err(Error::InconsistentKeys(_)) => {
+            table.problem(names[1], "the key does not belong to certificate_file");
+            None
+        }
+        Err(error) => {
+            table.problem(names[0], format!("certificate and key cannot be used: {error}"));
+            None
+        }
+    }
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 //! Limits of this version: paper trading from BloFin's prices, recorded and synthetic markets. Keys of later versions
 //! are taken as long as they ask for nothing, and are problems otherwise. `docs/CONFIGURATION.md` has every key.
 
+mod address;
 mod demo;
 #[cfg(test)]
 mod documented;
@@ -30,9 +31,10 @@ mod venue;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+pub use address::AddressRange;
 pub use demo::Demo;
 pub use feed::{FeedClock, FeedConfig, FeedSource, RecordedFile};
-pub use http::{HttpConfig, TokenConfig, TokenScope};
+pub use http::{HttpConfig, ServerTls, TokenConfig, TokenScope, read_token_file};
 pub use market::InstrumentConfig;
 pub use mqtt::{Broker, MqttConfig};
 pub use secret::Secret;
@@ -44,6 +46,7 @@ pub use venue::VenueConfig;
 
 use crate::exchange::paper::PaperSettings;
 use crate::model::ids::{StrategyType, Symbol};
+use crate::model::time::Timestamp;
 use crate::risk::Limits;
 use crate::store::storage::EngineKind;
 use reader::{Reader, Table};
@@ -157,6 +160,14 @@ impl Config {
         let config = read(&reader.root(schema::ROOT));
         let (problems, warnings) = reader.into_findings();
         if problems.is_empty() { Ok(Loaded { config, warnings }) } else { Err(problems) }
+    }
+
+    /// What of our certificates is not valid any more at `now`, or soon will not be.
+    #[must_use]
+    pub fn certificate_warnings(&self, now: Timestamp) -> Vec<Problem> {
+        let mqtt = self.mqtt.tls.as_ref().map(|tls| tls.certificates.as_slice());
+        let http = self.http.tls.as_ref().map(|tls| tls.certificates.as_slice());
+        tls::warnings(&[mqtt.unwrap_or_default(), http.unwrap_or_default()].concat(), now)
     }
 }
 

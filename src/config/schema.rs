@@ -148,6 +148,10 @@ pub(super) const HTTP: &[Key] = &[
     with("listen", Kind::Text, HTTP_LISTEN_DEFAULT),
     with("token_file", Kind::SecretFile, ""),
     key("hosts", Kind::Texts),
+    key("trusted_proxies", Kind::Texts),
+    key("webhook_from", Kind::Texts),
+    with("certificate_file", Kind::Path, ""),
+    with("key_file", Kind::SecretFile, ""),
 ];
 
 pub(super) const FEED: &[Key] = &[

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use secrecy::SecretString;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -20,6 +21,8 @@ pub struct Command {
     pub topic: String,
     /// Its bytes.
     pub payload: Vec<u8>,
+    /// The key that came beside an alert.
+    pub key: Option<SecretString>,
     /// Gets the answer; dropped when there is none.
     pub answer: oneshot::Sender<Answer>,
 }
@@ -96,7 +99,7 @@ impl Reply {
     /// Puts the answer into the outbox, if it is for the broker, and gives what is left to do.
     #[must_use]
     pub(super) fn put(self, outbox: &mut Outbox) -> Answered {
-        self.figures.answered(self.caller.since.elapsed());
+        self.figures.answered.add(self.caller.since.elapsed());
         match self.caller.way {
             Way::Bus { ack, response } => {
                 if let (Some((topic, correlation)), Some(payload)) = (response, self.payload) {

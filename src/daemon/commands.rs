@@ -1,5 +1,7 @@
 //! Messages from the bus and commands over HTTP become events here, by the same lines.
 
+use secrecy::{ExposeSecret, SecretString};
+
 use super::caller::{Caller, Command};
 use super::engine_loop::EngineLoop;
 use super::mqtt::Inbound;
@@ -27,24 +29,24 @@ impl EngineLoop {
             response_topic.filter(|topic| self.may_respond(topic)).map(|topic| (topic, correlation));
         match about {
             Topic::Request(op) => self.request((op, &payload, retain), ack, response),
-            about => self.event_about(&about, &payload, retain, Caller::bus(ack, response)),
+            about => self.event_about(&about, (&payload, retain), None, Caller::bus(ack, response)),
         }
     }
 
     /// Reads a command over HTTP. One that nobody takes is dropped, which tells who sent it.
     pub(super) fn event_of_http(&mut self, command: Command) -> Option<Event> {
-        let Command { topic, payload, answer } = command;
+        let Command { topic, payload, key, answer } = command;
         let topics = self.topics.clone();
         let about = topics.inbound(&topic)?;
-        self.event_about(&about, &payload, false, Caller::http(answer))
+        self.event_about(&about, (&payload, false), key.as_ref(), Caller::http(answer))
     }
 
     /// Reads what goes to the engine, whoever sent it; `caller` gets the answer.
     fn event_about(
         &mut self,
         about: &Topic<'_>,
-        payload: &[u8],
-        retain: bool,
+        (payload, retain): (&[u8], bool),
+        key: Option<&SecretString>,
         caller: Caller,
     ) -> Option<Event> {
         match *about {
@@ -57,7 +59,8 @@ impl EngineLoop {
             }
             Topic::Alert(strategy) => {
                 let token = self.wait_for(caller);
-                let read = tradingview::read(strategy, payload, retain, &self.alerts);
+                let key = key.map(ExposeSecret::expose_secret);
+                let read = tradingview::read_with_key(strategy, payload, retain, key, &self.alerts);
                 report::log_alert(&read);
                 Some(Event::Signal(Box::new(read.into_message(token))))
             }

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 
 use super::caller::Reply;
 pub use super::committer::{CommitFigures, Committer, Item, Job, StoreEvent};
+use super::figures::Figures;
 use super::mqtt::Bus;
 use super::outbox::{JournalEvent, Outbox, OutboxHandle, Qos};
 use crate::engine::record::Record;
@@ -43,6 +44,8 @@ pub struct CommitContext {
     pub topics: Topics,
     /// Who hears of a failing store.
     pub events: mpsc::UnboundedSender<StoreEvent>,
+    /// Where the time of writing is counted.
+    pub latency: Arc<Figures>,
 }
 
 /// Starts the thread. It ends when every [`Committer`] is gone, and then the store is closed.
@@ -136,8 +139,10 @@ impl Thread {
         while written < self.group.records.len() {
             let end = self.group.records.len().min(written + limit);
             let first = self.context.ledger.last_sequence() + 1;
+            let begun = Instant::now();
             match self.context.ledger.append(first, &self.group.records[written..end]) {
                 Ok(()) => {
+                    self.context.latency.flushed.add(begun.elapsed());
                     written = end;
                     self.figures.groups.fetch_add(1, Ordering::Relaxed);
                     let bytes = self.context.ledger.bytes_written();

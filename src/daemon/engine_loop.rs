@@ -253,7 +253,9 @@ impl EngineLoop {
         let poison = poison_of(&event);
         let engine = &mut self.engine;
         let effects = &mut self.memory.effects;
+        let begun = Instant::now();
         let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| engine.handle(at, event, effects)));
+        self.figures.handled.add(begun.elapsed());
         if let Err(panic) = outcome {
             if let Some((strategy, id)) = poison {
                 self.committer.give(Job::Poison(Box::new(Record::Poisoned { strategy, id, time: at })));

@@ -9,7 +9,8 @@ pub struct RunOptions {
     pub record_events: Option<PathBuf>,
     /// Printed to standard output once the broker is reachable (`demo` says here what to subscribe to).
     pub greeting: Option<String>,
-    /// Takes a free port when the embedded broker's is occupied, and says so; `{port}` in the greeting is replaced.
+    /// Takes a free port when the embedded broker's or that of HTTP is occupied, and says so; `{port}` and `{http}` in
+    /// the greeting are replaced.
     pub any_port: bool,
 }
 

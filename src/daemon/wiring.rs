@@ -100,12 +100,14 @@ impl Running {
         let (broker, address) = embedded(config, options).await?;
         #[cfg(not(feature = "embedded-broker"))]
         let address = None;
-        greet(options, address);
+        let http = listener.as_ref().and_then(|listener| listener.local_addr().ok());
+        greet(options, address, http);
         let topics = Topics::new(&config.mqtt.base_topic);
         let board = listener.is_some().then(|| Arc::new(Board::new(&config.mqtt.base_topic)));
         let outbox = Outbox::new(state.published, ledger.last_sequence()).shown_on(board.clone());
         let outbox = OutboxHandle::new(outbox);
         let (inbound, bus, client) = start_client(config, &topics, address, &outbox, &clock)?;
+        let figures = Arc::new(Figures::default());
         let (store_sender, store) = mpsc::unbounded_channel();
         let context = CommitContext {
             ledger,
@@ -113,13 +115,13 @@ impl Running {
             bus: bus.clone(),
             topics: topics.clone(),
             events: store_sender,
+            latency: Arc::clone(&figures),
         };
         let (committer, commit_thread) = start_committer(context).map_err(system("committing thread"))?;
         let (indexer, index_thread) = start_indexer(config, &state, &committer, &outbox, &topics, &clock)?;
         let refiller = tokio::spawn(refill(outbox.clone(), committer.clone()));
         let (feeds_stop, feeds_stopped) = watch::channel(false);
         let (markets, statuses, feeds) = sources::start(config, &clock, &feeds_stopped)?;
-        let figures = Arc::new(Figures::default());
         let (http, commands, asked) = start_http(config, listener.zip(board), &indexer, &figures)?;
         let events = EngineLoop {
             health: HealthReporter::new(statuses, bus.status(), &committer, &outbox, &topics, &indexer),
@@ -224,6 +226,7 @@ fn start_http(
         figures: Arc::clone(figures),
         topics: Topics::new(&config.mqtt.base_topic),
         strategies: strategies.iter().map(|strategy| (strategy.id, strategy.kind)).collect(),
+        alerts: config.tradingview(),
         limits: http::Limits::default(),
     };
     let server = HttpServer::start(listener, context).map_err(system("thread of HTTP"))?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -106,7 +106,24 @@ impl Web {
 
     /// Opens a stream, or gets a response instead.
     pub async fn stream(self, path: &str, headers: &[(&str, &str)]) -> Result<Socket, Answer> {
-        let mut stream = self.connect().await;
+        self.stream_on(self.connect().await, path, headers).await
+    }
+
+    /// Opens a stream for which the system keeps so many bytes that nobody reads.
+    pub async fn stream_with_room(self, path: &str, bytes: u32) -> Socket {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.set_recv_buffer_size(bytes).expect("a size");
+        let address = ([127, 0, 0, 1], self.port).into();
+        let stream = socket.connect(address).await.expect("a connection");
+        self.stream_on(stream, path, &[]).await.expect("a stream")
+    }
+
+    async fn stream_on(
+        self,
+        mut stream: TcpStream,
+        path: &str,
+        headers: &[(&str, &str)],
+    ) -> Result<Socket, Answer> {
         let mut text = format!(
             "GET {path} HTTP/1.1\r\nhost: 127.0.0.1:{}\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
              sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n",
@@ -184,6 +201,28 @@ impl Socket {
                 let code = u16::from_be_bytes([content[0], content[1]]);
                 return (code, String::from_utf8_lossy(&content[2..]).into_owned());
             }
+        }
+    }
+
+    /// Reads to the end: the code and the words of a close, or nothing when the connection is just gone.
+    pub async fn ended(&mut self) -> Option<(u16, String)> {
+        let mut rest = Vec::new();
+        // A reset is an end too.
+        let _ = timeout(PATIENCE, self.stream.read_to_end(&mut rest)).await.expect("timed out: the end");
+        let mut frames = rest.as_slice();
+        loop {
+            let (kind, mut length) = (frames.first()? & 0xf, usize::from(*frames.get(1)?));
+            let mut start = 2;
+            if length == 126 {
+                length = usize::from(u16::from_be_bytes([*frames.get(2)?, *frames.get(3)?]));
+                start = 4;
+            }
+            let content = frames.get(start..start + length)?;
+            if kind == 8 {
+                let code = u16::from_be_bytes([*content.first()?, *content.get(1)?]);
+                return Some((code, String::from_utf8_lossy(&content[2..]).into_owned()));
+            }
+            frames = &frames[start + length..];
         }
     }
 

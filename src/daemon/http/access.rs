@@ -6,7 +6,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use axum::http::header::{AUTHORIZATION, HOST, ORIGIN, SEC_WEBSOCKET_PROTOCOL};
+use axum::http::header::{AUTHORIZATION, FORWARDED, HOST, ORIGIN, SEC_WEBSOCKET_PROTOCOL};
 use axum::http::{HeaderMap, StatusCode, Uri};
 use secrecy::ExposeSecret;
 use sha2::{Digest, Sha256};
@@ -16,6 +16,9 @@ use crate::config::{HttpConfig, TokenScope};
 
 /// What a stream's protocol header says before a token; a page cannot set other headers for a WebSocket.
 const PROTOCOL_BEARER: &str = "bearer.";
+
+/// What proxies and tunnels add beside `Forwarded`.
+const FORWARDED_BY: [&str; 3] = ["x-forwarded-for", "x-real-ip", "cf-connecting-ip"];
 
 /// What a request wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,17 +61,9 @@ impl Access {
     /// `forbidden_host`, `forbidden_origin`.
     pub fn check_site(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
         let forbidden = |reason, detail: String| Err(Problem::new(StatusCode::FORBIDDEN, reason, detail));
-        let mut named = headers.get_all(HOST).iter();
-        let host = match (named.next(), named.next()) {
-            (Some(host), None) => host.to_str().unwrap_or_default(),
-            (None, _) => uri.authority().map(|authority| authority.as_str()).unwrap_or_default(),
-            (Some(_), Some(_)) => "",
-        };
+        let host = host_of(uri, headers);
         let name = host_name(host);
-        let known = name.eq_ignore_ascii_case("localhost")
-            || name.trim_matches(['[', ']']).parse::<IpAddr>().is_ok()
-            || self.hosts.iter().any(|known| name.eq_ignore_ascii_case(known));
-        if !known {
+        if !is_address(name) && !self.hosts.iter().any(|known| name.eq_ignore_ascii_case(known)) {
             let detail = "Host: not an address, localhost, or one of http.hosts".to_owned();
             return forbidden("forbidden_host", detail);
         }
@@ -83,10 +78,10 @@ impl Access {
     ///
     /// # Errors
     /// `writes_off` without any token to write with, `unauthorized`, `forbidden`.
-    pub fn check_token(&self, need: Need, headers: &HeaderMap) -> Result<(), Problem> {
+    pub fn check_token(&self, need: Need, uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
         let scope = match need {
             Need::Nothing => return Ok(()),
-            Need::Read if self.reads_are_open => return Ok(()),
+            Need::Read if self.reads_are_open && is_direct(uri, headers) => return Ok(()),
             Need::Read => TokenScope::Read,
             Need::Trade => TokenScope::Trade,
             Need::Admin => TokenScope::Admin,
@@ -126,6 +121,28 @@ impl Access {
     }
 }
 
+/// Under which name and port it is asked for; empty when that is not clear.
+fn host_of<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> &'a str {
+    let mut named = headers.get_all(HOST).iter();
+    match (named.next(), named.next()) {
+        (Some(host), None) => host.to_str().unwrap_or_default(),
+        (None, _) => uri.authority().map(|authority| authority.as_str()).unwrap_or_default(),
+        (Some(_), Some(_)) => "",
+    }
+}
+
+/// Whether a name is an address, which nobody can point elsewhere, or this machine.
+fn is_address(name: &str) -> bool {
+    name.eq_ignore_ascii_case("localhost") || name.trim_matches(['[', ']']).parse::<IpAddr>().is_ok()
+}
+
+/// Whether no proxy or tunnel stands before us, behind which the whole world may be.
+fn is_direct(uri: &Uri, headers: &HeaderMap) -> bool {
+    is_address(host_name(host_of(uri, headers)))
+        && !headers.contains_key(FORWARDED)
+        && FORWARDED_BY.iter().all(|name| !headers.contains_key(*name))
+}
+
 /// A host without its port.
 fn host_name(host: &str) -> &str {
     match host.rfind(']') {
@@ -152,7 +169,7 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::TokenConfig;
+    use crate::config::{Config, TokenConfig};
     use secrecy::SecretString;
 
     const READ: &str = "read-read-read-read";
@@ -169,6 +186,7 @@ mod tests {
             token_file: None,
             tokens: scopes.iter().map(token).collect(),
             hosts: vec!["bus.example".into()],
+            ..Config::default().http
         };
         Access::new(&config, listen.parse().unwrap())
     }
@@ -211,11 +229,12 @@ mod tests {
     #[test]
     fn tokens_open_what_they_should() {
         use TokenScope::{Admin, Read, Trade};
+        let uri = Uri::from_static("/api/v1/info");
         let check = |scopes: &[TokenScope], listen: &str, need: Need, token: &str, expected: &str| {
             let given = format!("Bearer {token}");
-            let list: &[(&'static str, &str)] =
-                if token.is_empty() { &[] } else { &[("authorization", &given)] };
-            let shown = word(access(scopes, listen).check_token(need, &headers(list)));
+            let mut list = vec![("host", "localhost")];
+            list.extend((!token.is_empty()).then_some(("authorization", given.as_str())));
+            let shown = word(access(scopes, listen).check_token(need, &uri, &headers(&list)));
             assert!(shown.contains(expected), "{scopes:?} {listen} {need:?} {token}: {shown}");
         };
         let (here, wide) = ("127.0.0.1:1", "0.0.0.0:1");
@@ -234,9 +253,15 @@ mod tests {
         check(&[Read, Trade, Admin], here, Need::Admin, ADMIN, "ok");
         check(&[Trade], here, Need::Trade, &TRADE[..18], "\"unauthorized\"");
         check(&[Trade], here, Need::Trade, "", "\"unauthorized\"");
+        for (name, value) in [("host", "bus.example"), ("x-forwarded-for", "::1"), ("forwarded", "for=::1")] {
+            let mut list = vec![(name, value)];
+            list.extend((name != "host").then_some(("host", "127.0.0.1:1")));
+            let shown = word(access(&[Trade], here).check_token(Need::Read, &uri, &headers(&list)));
+            assert!(shown.contains("\"unauthorized\""), "{list:?}: {shown}");
+        }
         let page = headers(&[("sec-websocket-protocol", &format!("tradebus, bearer.{READ}"))]);
-        assert_eq!(access(&[Read], wide).check_token(Need::Read, &page), Ok(()));
+        assert_eq!(access(&[Read], wide).check_token(Need::Read, &uri, &page), Ok(()));
         let basic = headers(&[("authorization", &format!("Basic {TRADE}"))]);
-        assert!(access(&[Trade], here).check_token(Need::Trade, &basic).is_err());
+        assert!(access(&[Trade], here).check_token(Need::Trade, &uri, &basic).is_err());
     }
 }

@@ -3,11 +3,13 @@
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::{Body, HttpBody};
 use axum::extract::{RawQuery, State};
 use axum::http::header::CONTENT_LENGTH;
 use axum::http::{HeaderMap, StatusCode};
+use secrecy::SecretString;
 use tokio::sync::oneshot;
 
 use super::Shared;
@@ -29,22 +31,10 @@ pub async fn signal(
     body: Body,
 ) -> Answered {
     Params::read(query.as_deref(), &[])?;
-    let strategy = strategy_of(path)?;
+    let strategy = strategy_of(&names(path)?)?;
     let topic = shared.context.topics.strategy(strategy.as_str(), "signal");
-    result(send(&shared, topic, &asked, body).await?, &asked)
-}
-
-pub async fn webhook(
-    State(shared): State<Arc<Shared>>,
-    path: Names<String>,
-    RawQuery(query): RawQuery,
-    asked: HeaderMap,
-    body: Body,
-) -> Answered {
-    Params::read(query.as_deref(), &[])?;
-    let strategy = strategy_of(path)?;
-    let topic = shared.context.topics.strategy(strategy.as_str(), "tradingview");
-    result(send(&shared, topic, &asked, body).await?, &asked)
+    let payload = read_within(shared.context.limits.body, &asked, body).await?;
+    result(send(&shared, topic, payload, None).await?, &asked)
 }
 
 pub async fn level(
@@ -55,10 +45,9 @@ pub async fn level(
 ) -> Answered {
     Params::read(query.as_deref(), &[])?;
     let topic = shared.context.topics.at("daemon/level/set");
-    done(send(&shared, topic, &asked, body).await?)?;
-    let level = shared.context.board.payload("daemon/level").unwrap_or_default();
-    let level = std::str::from_utf8(&level).ok().filter(|level| !level.is_empty()).unwrap_or("null");
-    Ok(Page::json(Object::new().raw("level", level).finish()).answer(&asked))
+    let payload = read_within(shared.context.limits.body, &asked, body).await?;
+    done(send(&shared, topic, payload, None).await?)?;
+    daemon_level(&shared, &asked)
 }
 
 pub async fn strategy_level(
@@ -69,24 +58,31 @@ pub async fn strategy_level(
     body: Body,
 ) -> Answered {
     Params::read(query.as_deref(), &[])?;
-    let strategy = strategy_of(path)?;
+    let strategy = strategy_of(&names(path)?)?;
     let topic = shared.context.topics.strategy(strategy.as_str(), "level/set");
-    done(send(&shared, topic, &asked, body).await?)?;
+    let payload = read_within(shared.context.limits.body, &asked, body).await?;
+    done(send(&shared, topic, payload, None).await?)?;
     let state = shared.context.board.payload(&format!("strategy/{strategy}/state"));
     let state = state.ok_or_else(|| Problem::unavailable("the daemon is stopping"))?;
     Ok(Page::json(state).answer(&asked))
 }
 
-fn strategy_of(path: Names<String>) -> Result<StrategyId, Problem> {
-    let name = names(path)?;
-    StrategyId::new(&name).map_err(|error| {
-        let detail = format!("strategy: {:?}: {error}", short(&name));
+/// The daemon's level as it is.
+pub fn daemon_level(shared: &Shared, asked: &HeaderMap) -> Answered {
+    let level = shared.context.board.payload("daemon/level").unwrap_or_default();
+    let level = std::str::from_utf8(&level).ok().filter(|level| !level.is_empty()).unwrap_or("null");
+    Ok(Page::json(Object::new().raw("level", level).finish()).answer(asked))
+}
+
+pub fn strategy_of(name: &str) -> Result<StrategyId, Problem> {
+    StrategyId::new(name).map_err(|error| {
+        let detail = format!("strategy: {:?}: {error}", short(name));
         Problem::refused(&Refusal::new(Reason::UnknownStrategy, detail), None)
     })
 }
 
 /// The answer to a signal.
-fn result(answer: Answer, asked: &HeaderMap) -> Answered {
+pub fn result(answer: Answer, asked: &HeaderMap) -> Answered {
     match answer {
         Answer { refusal: Some(refusal), payload } => Err(Problem::refused(&refusal, payload)),
         Answer { payload: Some(payload), refusal: None } => Ok(Page::json(payload).answer(asked)),
@@ -100,19 +96,19 @@ fn done(answer: Answer) -> Result<(), Problem> {
 }
 
 /// Hands a command to the engine loop and waits until its answer is on disk.
-async fn send(shared: &Shared, topic: String, asked: &HeaderMap, body: Body) -> Result<Answer, Problem> {
+pub async fn send(
+    shared: &Shared,
+    topic: String,
+    payload: Vec<u8>,
+    key: Option<SecretString>,
+) -> Result<Answer, Problem> {
     let limits = shared.context.limits;
-    let reading = tokio::time::timeout(limits.body, read(asked, body));
-    let payload = reading.await.unwrap_or_else(|_| {
-        let detail = format!("the body did not end within {} s", limits.body.as_secs());
-        Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "timeout", detail))
-    })?;
     let (answer, wait) = oneshot::channel();
     let failing = |what: &str| {
         let detail = format!("{what} within {} s: the store fails or is slow", limits.answer.as_secs());
         Problem::refused(&Refusal::new(Reason::StoreUnavailable, detail), None)
     };
-    let command = Command { topic, payload, answer };
+    let command = Command { topic, payload, key, answer };
     match tokio::time::timeout(limits.answer, shared.context.commands.send(command)).await {
         Ok(Ok(())) => {}
         Ok(Err(_)) => return Err(Problem::unavailable("the daemon is stopping")),
@@ -129,7 +125,14 @@ async fn send(shared: &Shared, topic: String, asked: &HeaderMap, body: Body) -> 
     }
 }
 
-/// Reads a body as far as it may go.
+/// Reads a body as far as it may go, and as long.
+pub async fn read_within(patience: Duration, asked: &HeaderMap, body: Body) -> Result<Vec<u8>, Problem> {
+    tokio::time::timeout(patience, read(asked, body)).await.unwrap_or_else(|_| {
+        let detail = format!("the body did not end within {} s", patience.as_secs());
+        Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "timeout", detail))
+    })
+}
+
 async fn read(asked: &HeaderMap, mut body: Body) -> Result<Vec<u8>, Problem> {
     let too_large = |bytes: &str| {
         let detail = format!("body of {bytes} bytes, the limit is {PAYLOAD_BYTES_MAX}");

@@ -12,7 +12,7 @@ use super::params::Params;
 use super::routes::Answered;
 use super::state::ask_health;
 use super::{Limits, Shared};
-use crate::daemon::figures::{BUCKETS_US, Counts};
+use crate::daemon::figures::{Counts, Times};
 use crate::message::daemon::Health;
 
 /// What Prometheus asks for.
@@ -100,23 +100,11 @@ fn write_trading(text: &mut Text, counts: &Counts) {
     text.counter("order_changes_total", "Changes of orders.", counts.orders);
     text.counter("fills_total", "Fills.", counts.fills);
     text.counter("trades_total", "Closed trades.", counts.trades);
-    let name = "command_seconds";
-    text.head(name, "histogram", "From the receipt of a command to its answer, which is on disk.");
-    let mut sum = 0;
-    for (count, bound) in counts.answered.iter().zip(BUCKETS_US) {
-        sum += count;
-        let bound = format!("{}.{:06}", bound / 1_000_000, bound % 1_000_000);
-        text.labelled(
-            "command_seconds_bucket",
-            &[("le", bound.trim_end_matches('0').trim_end_matches('.'))],
-            sum,
-        );
-    }
-    let all: u64 = counts.answered.iter().sum();
-    text.labelled("command_seconds_bucket", &[("le", "+Inf")], all);
-    let us = counts.answered_us;
-    text.labelled("command_seconds_sum", &[], format_args!("{}.{:06}", us / 1_000_000, us % 1_000_000));
-    text.labelled("command_seconds_count", &[], all);
+    let help = "From the receipt of a command to its answer, which is on disk.";
+    text.histogram("command_seconds", help, &counts.answered);
+    text.histogram("engine_event_seconds", "What the engine takes for an event.", &counts.handled);
+    let help = "What the disk takes for a group of records: written and synced.";
+    text.histogram("store_flush_seconds", help, &counts.flushed);
 }
 
 /// The text as it grows. Labels are names and words of ours, which need no escapes.
@@ -138,6 +126,20 @@ impl Text {
         self.labelled(name, &[], value);
     }
 
+    fn histogram(&mut self, name: &str, help: &str, times: &Times) {
+        self.head(name, "histogram", help);
+        let (bucket, mut sum) = (format!("{name}_bucket"), 0);
+        for (count, bound) in times.counts.iter().zip(times.bounds_ns) {
+            sum += count;
+            let bound = seconds(*bound);
+            self.labelled(&bucket, &[("le", bound.trim_end_matches('0').trim_end_matches('.'))], sum);
+        }
+        let all: u64 = times.counts.iter().sum();
+        self.labelled(&bucket, &[("le", "+Inf")], all);
+        self.labelled(&format!("{name}_sum"), &[], seconds(times.total_ns));
+        self.labelled(&format!("{name}_count"), &[], all);
+    }
+
     fn labelled(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
         let labels: Vec<String> = labels.iter().map(|(name, value)| format!("{name}=\"{value}\"")).collect();
         let labels = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
@@ -148,4 +150,8 @@ impl Text {
         // A text takes all.
         let _ = writeln!(self.0, "{line}");
     }
+}
+
+fn seconds(ns: u64) -> String {
+    format!("{}.{:09}", ns / 1_000_000_000, ns % 1_000_000_000)
 }

@@ -20,12 +20,14 @@ mod routes;
 mod server;
 mod state;
 mod stream;
+mod webhook;
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::net::TcpSocket;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use super::board::Board;
@@ -35,12 +37,19 @@ use super::indexer::Indexer;
 use crate::config::HttpConfig;
 use crate::message::daemon::Health;
 use crate::message::topic::Topics;
+use crate::message::tradingview::AllSettings;
 use crate::model::ids::{StrategyId, StrategyType};
 use access::Access;
 use metrics::Requests;
+use webhook::Guesses;
 
 pub use routes::{OPENAPI, ROUTES};
 pub use server::HttpServer;
+
+/// Bytes that the system holds for a peer that takes them slowly; Linux doubles it.
+const SEND_BYTES: u32 = 64 * 1024;
+/// Connections that wait to be accepted.
+const BACKLOG: u32 = 1_024;
 
 /// What may be asked of the interface at once, and for how long.
 #[derive(Clone, Copy, Debug)]
@@ -96,6 +105,8 @@ pub struct HttpContext {
     pub topics: Topics,
     /// The configured strategies and their types.
     pub strategies: BTreeMap<StrategyId, StrategyType>,
+    /// How alerts are read.
+    pub alerts: AllSettings,
     /// What may be asked at once.
     pub limits: Limits,
 }
@@ -105,6 +116,7 @@ struct Shared {
     context: HttpContext,
     access: Access,
     requests: Requests,
+    guesses: Guesses,
     questions: Arc<Semaphore>,
     streams: Arc<Semaphore>,
     /// The number of the board's latest change.
@@ -112,20 +124,27 @@ struct Shared {
     stop: watch::Receiver<bool>,
 }
 
-/// Takes the address; nothing is answered yet. `any_port` takes another one when it is occupied.
+/// Takes the address; nothing is answered yet. `any_port` takes another one when it is occupied. Needs a runtime.
 ///
 /// # Errors
 /// When it cannot be taken.
 pub fn bind(listen: SocketAddr, any_port: bool) -> std::io::Result<TcpListener> {
-    let listener = match TcpListener::bind(listen) {
+    match open(listen) {
         Err(error) if any_port && error.kind() == std::io::ErrorKind::AddrInUse => {
             tracing::warn!(%listen, "the port is taken, another one is used");
-            TcpListener::bind(SocketAddr::new(listen.ip(), 0))?
+            open(SocketAddr::new(listen.ip(), 0))
         }
-        other => other?,
-    };
-    listener.set_nonblocking(true)?;
-    Ok(listener)
+        other => other,
+    }
+}
+
+fn open(listen: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if listen.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    // Connections inherit it. The system's own choice would be megabytes for each client that takes nothing.
+    socket.set_send_buffer_size(SEND_BYTES)?;
+    socket.bind(listen)?;
+    socket.listen(BACKLOG)?.into_std()
 }
 
 /// Waits until the daemon stops.

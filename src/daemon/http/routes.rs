@@ -12,15 +12,16 @@ use axum::routing::{get, post, put};
 
 use super::access::Need;
 use super::problem::Problem;
-use super::{Shared, command, history, metrics, state, stream};
+use super::{Shared, command, history, metrics, state, stream, webhook};
 
 /// The description of the interface for programs.
 pub const OPENAPI: &str = include_str!("../../../docs/openapi.json");
 
 /// Every method and path.
-pub const ROUTES: [(&str, &str); 21] = [
+pub const ROUTES: [(&str, &str); 24] = [
     ("GET", "/api/v1/health"),
     ("GET", "/api/v1/info"),
+    ("GET", "/api/v1/feeds"),
     ("GET", "/api/v1/prices"),
     ("GET", "/api/v1/prices/{feed}/{symbol}"),
     ("GET", "/api/v1/strategies"),
@@ -35,11 +36,13 @@ pub const ROUTES: [(&str, &str); 21] = [
     ("GET", "/api/v1/fills"),
     ("GET", "/api/v1/signals"),
     ("GET", "/api/v1/equity"),
+    ("GET", "/api/v1/level"),
     ("PUT", "/api/v1/level"),
     ("GET", "/api/v1/stream"),
     ("GET", "/api/v1/openapi.json"),
     ("GET", "/metrics"),
     ("POST", "/webhook/tradingview/{strategy}"),
+    ("POST", "/webhook/tradingview/{strategy}/{key}"),
 ];
 
 /// Names in a path.
@@ -51,6 +54,7 @@ pub fn router(shared: Arc<Shared>) -> Router {
     Router::new()
         .route("/api/v1/health", get(state::health))
         .route("/api/v1/info", get(state::info))
+        .route("/api/v1/feeds", get(state::feeds))
         .route("/api/v1/prices", get(state::prices))
         .route("/api/v1/prices/{feed}/{symbol}", get(state::price))
         .route("/api/v1/strategies", get(state::strategies))
@@ -65,11 +69,12 @@ pub fn router(shared: Arc<Shared>) -> Router {
         .route("/api/v1/fills", get(history::fills))
         .route("/api/v1/signals", get(history::signals))
         .route("/api/v1/equity", get(history::equity))
-        .route("/api/v1/level", put(command::level))
+        .route("/api/v1/level", get(state::level).put(command::level))
         .route("/api/v1/stream", get(stream::stream))
         .route("/api/v1/openapi.json", get(state::openapi))
         .route("/metrics", get(metrics::metrics))
-        .route("/webhook/tradingview/{strategy}", post(command::webhook))
+        .route("/webhook/tradingview/{strategy}", post(webhook::alert))
+        .route("/webhook/tradingview/{strategy}/{key}", post(webhook::alert_with_key))
         .fallback(|| async { Problem::not_found("there is nothing at this path") })
         .method_not_allowed_fallback(|method: Method| async move {
             let detail = format!("{method} is not allowed at this path");
@@ -82,7 +87,8 @@ pub fn router(shared: Arc<Shared>) -> Router {
 /// Lets through who may ask, and counts.
 async fn guard(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
     let allowed = shared.access.check_site(request.uri(), request.headers()).and_then(|()| {
-        shared.access.check_token(need_of(request.method(), request.uri().path()), request.headers())
+        let need = need_of(request.method(), request.uri().path());
+        shared.access.check_token(need, request.uri(), request.headers())
     });
     let response = match allowed {
         Ok(()) => next.run(request).await,

@@ -15,14 +15,17 @@ use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
 
 use super::access::Access;
 use super::metrics::Requests;
 use super::patient::Patient;
 use super::problem::Problem;
+use super::webhook::Guesses;
 use super::{HttpContext, Limits, Shared, routes, stopped};
 
 /// The largest head of a request, in bytes.
@@ -111,6 +114,7 @@ async fn run(listener: StdListener, address: SocketAddr, context: HttpContext, s
     let shared = Arc::new(Shared {
         access: Access::new(&context.config, address),
         requests: Requests::default(),
+        guesses: Guesses::default(),
         questions: Arc::new(Semaphore::new(limits.questions)),
         streams: Arc::new(Semaphore::new(limits.streams)),
         changes,
@@ -131,6 +135,7 @@ async fn run(listener: StdListener, address: SocketAddr, context: HttpContext, s
 
 async fn accept(listener: &TcpListener, app: &Router, shared: &Arc<Shared>, mut stop: watch::Receiver<bool>) {
     let limits = shared.context.limits;
+    let tls = shared.context.config.tls.as_ref().map(|tls| TlsAcceptor::from(Arc::clone(&tls.server)));
     let room = Arc::new(Semaphore::new(limits.connections));
     let mut connections = JoinSet::new();
     loop {
@@ -143,10 +148,10 @@ async fn accept(listener: &TcpListener, app: &Router, shared: &Arc<Shared>, mut 
         match accepted {
             Ok((stream, peer)) => match Arc::clone(&room).try_acquire_owned() {
                 Ok(permit) => {
-                    let (app, stop) = (app.clone(), stop.clone());
-                    connections.spawn(serve((stream, peer), app, limits, stop, permit));
+                    let (app, stop, tls) = (app.clone(), stop.clone(), tls.clone());
+                    connections.spawn(open(stream, peer, tls, app, limits, stop, permit));
                 }
-                Err(_) => refuse(&stream, limits.connections, shared),
+                Err(_) => refuse(&stream, tls.is_some(), limits.connections, shared),
             },
             // The peer was gone before it was taken.
             Err(error)
@@ -167,16 +172,35 @@ async fn accept(listener: &TcpListener, app: &Router, shared: &Arc<Shared>, mut 
     let _ = tokio::time::timeout(LAST_ANSWERS, drained).await;
 }
 
-/// Serves one connection until its end, or until the stop and the answer that is on its way.
-async fn serve(
-    (stream, peer): (TcpStream, SocketAddr),
+/// Opens one connection and serves it to its end.
+async fn open(
+    stream: TcpStream,
+    peer: SocketAddr,
+    tls: Option<TlsAcceptor>,
     app: Router,
     limits: Limits,
-    mut stop: watch::Receiver<bool>,
+    stop: watch::Receiver<bool>,
     _permit: OwnedSemaphorePermit,
 ) {
     // Without it small answers wait for acknowledgements; a socket that refuses is served all the same.
     let _ = stream.set_nodelay(true);
+    let stream = Patient::new(stream, limits.write);
+    let Some(tls) = tls else { return serve(stream, peer, app, limits, stop).await };
+    match tokio::time::timeout(limits.head, tls.accept(stream)).await {
+        Ok(Ok(stream)) => serve(stream, peer, app, limits, stop).await,
+        Ok(Err(error)) => tracing::debug!(%error, "a connection ended before it was secure"),
+        Err(_) => tracing::debug!("a connection was not secure in time"),
+    }
+}
+
+/// Serves one connection until its end, or until the stop and the answer that is on its way.
+async fn serve(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    peer: SocketAddr,
+    app: Router,
+    limits: Limits,
+    mut stop: watch::Receiver<bool>,
+) {
     let app = TowerToHyperService::new(app);
     let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
         let mut request: Request = request.map(axum::body::Body::new);
@@ -188,7 +212,7 @@ async fn serve(
         .header_read_timeout(limits.head)
         .max_buf_size(HEAD_BYTES_MAX)
         .max_headers(HEAD_FIELDS_MAX)
-        .serve_connection(TokioIo::new(Patient::new(stream, limits.write)), service)
+        .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
@@ -205,8 +229,12 @@ async fn serve(
 }
 
 /// Says why, as far as the socket takes it at once.
-fn refuse(stream: &TcpStream, connections: usize, shared: &Shared) {
+fn refuse(stream: &TcpStream, secure: bool, connections: usize, shared: &Shared) {
     shared.requests.refused();
+    if secure {
+        // A handshake for a refusal would cost more than an answer.
+        return;
+    }
     let body = Problem::unavailable(format!("{connections} connections are open, which is the limit")).body();
     let text = format!(
         "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\nretry-after: 1\r\n\

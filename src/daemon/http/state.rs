@@ -10,6 +10,7 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::Shared;
+use super::command::daemon_level;
 use super::page::Page;
 use super::params::Params;
 use super::problem::Problem;
@@ -58,6 +59,27 @@ pub async fn info(
 pub async fn openapi(RawQuery(query): RawQuery, asked: HeaderMap) -> Answered {
     Params::read(query.as_deref(), &[])?;
     Ok(Page::json(OPENAPI).answer(&asked))
+}
+
+pub async fn level(
+    State(shared): State<Arc<Shared>>,
+    RawQuery(query): RawQuery,
+    asked: HeaderMap,
+) -> Answered {
+    Params::read(query.as_deref(), &[])?;
+    daemon_level(&shared, &asked)
+}
+
+pub async fn feeds(
+    State(shared): State<Arc<Shared>>,
+    RawQuery(query): RawQuery,
+    asked: HeaderMap,
+) -> Answered {
+    let params = Params::read(query.as_deref(), &["feed"])?;
+    let feed = params.feed()?;
+    Ok(list(&shared, "feed/", &asked, |topic| {
+        feed.is_none_or(|wanted| topic.split('/').nth(1) == Some(wanted.as_str()))
+    }))
 }
 
 pub async fn prices(

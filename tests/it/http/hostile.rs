@@ -108,7 +108,9 @@ async fn heads_and_bodies_that_do_not_come_lose_their_connection() {
         read(""),
         read("GET /api/v1/info HTTP/1.1\r\nhost: loc"),
         // Answered once, and then idle.
-        read("GET /api/v1/level HTTP/1.1\r\nhost: localhost\r\n\r\n"),
+        read(
+            "DELETE /api/v1/level HTTP/1.1\r\nauthorization: Bearer admin-token-of-your-file\r\nhost: localhost\r\n\r\n"
+        ),
         read(&slow),
     );
     assert_eq!((silent.as_str(), half.as_str()), ("", ""));

@@ -5,7 +5,10 @@ mod access;
 mod figures;
 mod hostile;
 mod page;
+mod schema;
+mod secure;
 mod stream;
+mod webhook;
 
 use std::time::Duration;
 

@@ -10,7 +10,8 @@ use serde_json::Value;
 use tradebus::daemon::http::{OPENAPI, ROUTES};
 use tradebus::model::signal::Reason;
 
-use super::{Scene, TRADE};
+use super::{Scene, TRADE, schema};
+use crate::support::bus::Heard;
 use crate::support::web::Web;
 
 const PAGE: &str = "docs/API.md";
@@ -58,7 +59,10 @@ impl Example {
 
     fn is_measured(&self) -> bool {
         let path = self.path.as_str();
-        path == "/metrics" || ["/api/v1/health", "/api/v1/stream"].iter().any(|begin| path.starts_with(begin))
+        path == "/metrics"
+            || ["/api/v1/health", "/api/v1/feeds", "/api/v1/stream"]
+                .iter()
+                .any(|begin| path.starts_with(begin))
     }
 
     /// Asks, and gives the answer as the page shows it.
@@ -145,8 +149,11 @@ fn comparable(answer: &str, measured: bool) -> String {
     if !measured {
         return joined;
     }
+    // A recorded clock may stand anywhere between the recording's ends when a feed tells of itself.
+    let joined = joined.replace("null", "0").replace("T20:00:", "T20:01:").replace(":20.000Z", ":00.000Z");
+    let joined = joined.replace(":40.000Z", ":00.000Z");
     let mut shown = String::new();
-    for word in joined.replace("null", "0").split_inclusive([':', ',', ' ', '\n', '}', ']']) {
+    for word in joined.split_inclusive([':', ',', ' ', '\n', '}', ']']) {
         let figure = word.trim_end_matches([',', '\n', '}', ']', ' ']);
         let is_figure = figure.parse::<f64>().is_ok();
         shown += &if is_figure { word.replacen(figure, "#", 1) } else { word.to_owned() };
@@ -159,7 +166,9 @@ async fn every_example_of_the_page_is_true() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(PAGE);
     let page = std::fs::read_to_string(&path).expect("the page");
     let update = std::env::var_os("UPDATE_GOLDEN").is_some();
-    let scene = Scene::start().await;
+    let mut scene = Scene::start().await;
+    let ended = |heard: &Heard| heard.json("feed/tape").is_some_and(|feed| feed["ended"] == true);
+    scene.bus.until("the recording's end", ended).await;
     let mut ids = BTreeMap::new();
     let mut parts = page.split("```http\n");
     let mut written = parts.next().unwrap_or_default().to_owned();
@@ -178,6 +187,7 @@ async fn every_example_of_the_page_is_true() {
         } else {
             written += &format!("```http\n{block}\n```{rest}");
         }
+        wrong.extend(schema::problems_of(&example.method, &example.path, &answer));
         asked.push((example.method, example.path.split('?').next().unwrap_or_default().to_owned()));
     }
     if update {
@@ -185,12 +195,8 @@ async fn every_example_of_the_page_is_true() {
     } else {
         assert!(wrong.is_empty(), "{PAGE} is not true:\n{}", wrong.join("\n"));
     }
-    let matches = |route: &str, path: &str| {
-        let fits = |(a, b): (&str, &str)| a == b || a.starts_with('{');
-        route.split('/').count() == path.split('/').count() && route.split('/').zip(path.split('/')).all(fits)
-    };
     for (method, route) in ROUTES {
-        let shown = asked.iter().any(|(asked, path)| asked == method && matches(route, path));
+        let shown = asked.iter().any(|(asked, path)| asked == method && schema::is_route(route, path));
         assert!(shown, "{PAGE} has no example for {method} {route}");
     }
 }

@@ -2,7 +2,10 @@
 
 use serde_json::Value;
 
-use super::{Scene, TRADE};
+use tokio::time::Instant;
+use tradebus::daemon::board::EVENTS_MAX;
+
+use super::{NOW, PATIENCE, Scene, TRADE};
 
 #[tokio::test]
 async fn a_stream_begins_with_what_is_and_goes_on_with_what_comes() {
@@ -92,4 +95,36 @@ async fn many_streams_hear_all_and_hold_nobody_up() {
     let metrics = scene.web.send("GET", "/metrics", TRADE, "").await;
     assert!(metrics.text().contains("\ntradebus_http_streams 101\n"), "{}", metrics.text());
     drop(deaf);
+}
+
+/// Who reads nothing loses its stream, and only that: what is kept for it has an end, and others hear everything.
+#[tokio::test]
+async fn who_takes_nothing_is_closed_and_holds_nobody_up() {
+    let scene = Scene::start().await;
+    let path = "/api/v1/stream?channels=results";
+    let mut deaf = scene.web.stream_with_room(path, 4_096).await;
+    let mut quick = scene.web.stream(path, &[]).await.expect("a stream");
+    deaf.until("stream").await;
+    quick.until("stream").await;
+    // More results than are kept for anybody, and larger than what the system takes on its way.
+    let detail = "x".repeat(120);
+    for number in 0..EVENTS_MAX + 600 {
+        let id = format!("{number}-{detail}");
+        let body = format!(r#"{{"id":"{id}","time":"{NOW}","symbol":"ETH-USDT","action":"flat"}}"#);
+        let refused = scene.web.send("POST", "/api/v1/strategies/alpha/signals", TRADE, &body).await;
+        assert!(["422 unknown_symbol", "429 rate_limited"].contains(&refused.problem().as_str()));
+        assert_eq!(quick.until("strategy/alpha/signal/result").await["payload"]["id"], id.as_str());
+    }
+    // It is told why if it takes that in time, and else just loses the connection.
+    if let Some((code, reason)) = deaf.ended().await {
+        assert_eq!((code, reason.as_str()), (1013, "too slow: events were missed"));
+    }
+    let alone = async || {
+        let metrics = scene.web.get("/metrics").await;
+        metrics.text().contains("\ntradebus_http_streams 1\n")
+    };
+    let since = Instant::now();
+    while !alone().await {
+        assert!(since.elapsed() < PATIENCE, "the stream is still there");
+    }
 }
