@@ -30,7 +30,7 @@ mod sources;
 #[cfg(test)]
 mod store_tests;
 mod supervision;
-mod tls;
+pub mod tls;
 pub mod websocket;
 mod wiring;
 

@@ -2,6 +2,7 @@
 //! clock, which stands still at its end, so that every answer is known to the last digit.
 
 mod access;
+mod commands;
 mod figures;
 mod hostile;
 mod page;
@@ -34,7 +35,7 @@ struct Scene {
     web: Web,
     bus: Bus,
     program: Program,
-    _folder: TempDir,
+    folder: TempDir,
     _broker: Mosquitto,
 }
 
@@ -72,18 +73,19 @@ impl Scene {
         write(&path("tradebus.toml"), &text);
         let config = path("tradebus.toml").display().to_string();
         let mut program = Program::start(&["run", "--config", &config], &path("log"));
-        program.says("HTTP address=127.0.0.1:", 1).await;
-        let log = program.log();
-        let digits = log.split("HTTP address=127.0.0.1:").nth(1).expect("a port");
-        let digits: String = digits.chars().take_while(char::is_ascii_digit).collect();
-        let web = Web { port: digits.parse().expect("a port") };
-        let mut scene = Scene { web, bus, program, _folder: folder, _broker: broker };
+        let web = Web { port: port_of(&mut program).await };
+        let mut scene = Scene { web, bus, program, folder, _broker: broker };
         let at_its_end = |price: Value| price["time"] == NOW;
         scene
             .bus
             .until("the last price", |heard| heard.json("price/tape/BTC-USDT").is_some_and(at_its_end))
             .await;
         scene
+    }
+
+    /// A file of the daemon.
+    fn path(&self, name: &str) -> String {
+        self.folder.path().join(name).display().to_string()
     }
 
     /// Waits until the history has taken over everything.
@@ -105,6 +107,15 @@ impl Scene {
         assert_eq!(answer.status, 200, "{}", answer.text());
         answer.json()
     }
+}
+
+/// Where the daemon listens.
+async fn port_of(program: &mut Program) -> u16 {
+    program.says("HTTP address=127.0.0.1:", 1).await;
+    let log = program.log();
+    let digits = log.split("HTTP address=127.0.0.1:").nth(1).expect("a port");
+    let digits: String = digits.chars().take_while(char::is_ascii_digit).collect();
+    digits.parse().expect("a port")
 }
 
 fn write(path: &std::path::Path, text: &str) {
