@@ -38,7 +38,10 @@ impl EngineLoop {
         let Command { topic, payload, key, answer } = command;
         let topics = self.topics.clone();
         let about = topics.inbound(&topic)?;
-        self.event_about(&about, (&payload, false), key.as_ref(), Caller::http(answer))
+        match about {
+            Topic::Request(op) => self.request_of_http((op, &payload), Caller::http(answer)),
+            about => self.event_about(&about, (&payload, false), key.as_ref(), Caller::http(answer)),
+        }
     }
 
     /// Reads what goes to the engine, whoever sent it; `caller` gets the answer.
@@ -68,7 +71,7 @@ impl EngineLoop {
                 let token = self.wait_for(caller);
                 Some(Event::Level(level::read(token, strategy, payload, retain)))
             }
-            // Over HTTP there is a path for each thing that can be asked.
+            // Both ways have taken it before.
             Topic::Request(_) => None,
         }
     }

@@ -50,13 +50,30 @@ impl EngineLoop {
         None
     }
 
+    /// The same of a request over HTTP, as far as the engine answers it. Others are dropped with who asked.
+    pub(super) fn request_of_http(&mut self, (op, payload): (&str, &[u8]), caller: Caller) -> Option<Event> {
+        let Asked { op, id, wish } = request::read(op, payload, false);
+        match wish {
+            Ok(wish) => {
+                let Op::Engine(query) = wish.op else { return None };
+                let token = self.wait_for(caller.asking(&op, id.clone()));
+                Some(Event::Request(Box::new(wish.request(token, query, id))))
+            }
+            Err(refusal) => {
+                self.say(&op, id.as_ref(), None, (Err(refusal.clone()), false));
+                self.reply_to(caller, None, Some(refusal)).release(&self.outbox, &self.bus);
+                None
+            }
+        }
+    }
+
     /// An answer of the engine, on its way.
     pub(super) fn answer(&self, mut caller: Caller, answer: &Answer, items: &mut Vec<Item>) {
         let Some((op, id)) = caller.asked.take() else { return };
         let payload = request::answer(&op, id.as_ref(), answer);
         let topic = self.topics.at(&format!("daemon/response/{op}"));
         let message = Message { topic, payload: payload.clone(), kind: MessageKind::Once };
-        let reply = self.reply_to(caller, Some(payload), answer.told.as_ref().err().cloned());
+        let reply = self.reply_to(caller, Some(payload), request::refusal_of(answer).cloned());
         if answer.told.is_err() {
             send(&self.outbox, message);
             reply.release(&self.outbox, &self.bus);

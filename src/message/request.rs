@@ -168,13 +168,17 @@ pub fn answer(op: &str, id: Option<&SignalId>, answer: &Answer) -> String {
             format!("the answer has {bytes} bytes, the limit is {ANSWER_BYTES_MAX}; name a strategy");
         return refused(op, id, &Refusal::new(Reason::TooLarge, detail), answer.time);
     }
-    // A closing that one symbol refused is not done.
-    let failed = match told {
-        Told::Done(Done::Closed(results)) => results.iter().find_map(|result| result.outcome.refusal()),
-        _ => None,
-    };
-    let head = Head { op, id, refusal: failed, repeated: answer.repeated, time: answer.time };
+    let head = Head { op, id, refusal: refusal_of(answer), repeated: answer.repeated, time: answer.time };
     head.with(&data)
+}
+
+/// Why a request is not done. A closing that one symbol refused is not.
+pub fn refusal_of(answer: &Answer) -> Option<&Refusal> {
+    match &answer.told {
+        Err(refusal) => Some(refusal),
+        Ok(Told::Done(Done::Closed(results))) => results.iter().find_map(|result| result.outcome.refusal()),
+        Ok(_) => None,
+    }
 }
 
 /// The payload of an answer that is not the engine's: `data` is JSON, `repeated` that it was given before.

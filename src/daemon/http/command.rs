@@ -37,6 +37,30 @@ pub async fn signal(
     result(send(&shared, topic, payload, None).await?, &asked)
 }
 
+/// What acts and is no signal; what tells has paths of its own, and copies are asked for on the bus.
+const REQUESTS: [&str; 2] = ["cancel_orders", "close_position"];
+
+pub async fn request(
+    State(shared): State<Arc<Shared>>,
+    path: Names<String>,
+    RawQuery(query): RawQuery,
+    asked: HeaderMap,
+    body: Body,
+) -> Answered {
+    Params::read(query.as_deref(), &[])?;
+    let op = names(path)?;
+    if !REQUESTS.contains(&op.as_str()) {
+        return Err(Problem::not_found(format!(
+            "op: {:?} is not one of {}",
+            short(&op),
+            REQUESTS.join(", ")
+        )));
+    }
+    let topic = shared.context.topics.at(&format!("daemon/request/{op}"));
+    let payload = read_within(shared.context.limits.body, &asked, body).await?;
+    result(send(&shared, topic, payload, None).await?, &asked)
+}
+
 pub async fn level(
     State(shared): State<Arc<Shared>>,
     RawQuery(query): RawQuery,

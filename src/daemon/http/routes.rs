@@ -18,7 +18,7 @@ use super::{Shared, command, history, metrics, state, stream, webhook};
 pub const OPENAPI: &str = include_str!("../../../docs/openapi.json");
 
 /// Every method and path.
-pub const ROUTES: [(&str, &str); 24] = [
+pub const ROUTES: [(&str, &str); 25] = [
     ("GET", "/api/v1/health"),
     ("GET", "/api/v1/info"),
     ("GET", "/api/v1/feeds"),
@@ -38,6 +38,7 @@ pub const ROUTES: [(&str, &str); 24] = [
     ("GET", "/api/v1/equity"),
     ("GET", "/api/v1/level"),
     ("PUT", "/api/v1/level"),
+    ("POST", "/api/v1/requests/{op}"),
     ("GET", "/api/v1/stream"),
     ("GET", "/api/v1/openapi.json"),
     ("GET", "/metrics"),
@@ -70,6 +71,7 @@ pub fn router(shared: Arc<Shared>) -> Router {
         .route("/api/v1/signals", get(history::signals))
         .route("/api/v1/equity", get(history::equity))
         .route("/api/v1/level", get(state::level).put(command::level))
+        .route("/api/v1/requests/{op}", post(command::request))
         .route("/api/v1/stream", get(stream::stream))
         .route("/api/v1/openapi.json", get(state::openapi))
         .route("/metrics", get(metrics::metrics))
@@ -104,6 +106,7 @@ fn need_of(method: &Method, path: &str) -> Need {
         Method::GET | Method::HEAD => Need::Read,
         Method::POST if path.starts_with("/webhook/") => Need::Nothing,
         Method::POST | Method::PUT if path.starts_with("/api/v1/strategies/") => Need::Trade,
+        Method::POST if path.starts_with("/api/v1/requests/") => Need::Trade,
         _ => Need::Admin,
     }
 }

@@ -56,7 +56,7 @@ pub async fn stream(
 fn interest_of(query: Option<&str>) -> Result<Interest, Problem> {
     let params = Params::read(query, &["channels", "strategy", "symbol"])?;
     let mut channels = 0;
-    for word in params.text("channels").unwrap_or_default().split(',').filter(|word| !word.is_empty()) {
+    for word in params.text("channels").into_iter().flat_map(|words| words.split(',')) {
         let Some((_, channel)) = Channel::ALL.iter().find(|(name, _)| *name == word) else {
             let known: Vec<&str> = Channel::ALL.iter().map(|(name, _)| *name).collect();
             let (word, known) = (short(word), known.join(", "));
@@ -65,6 +65,7 @@ fn interest_of(query: Option<&str>) -> Result<Interest, Problem> {
         channels |= *channel as u16;
     }
     if channels == 0 {
+        // None was given.
         channels = !(Channel::Ticks as u16);
     }
     Ok(Interest {

@@ -11,9 +11,12 @@ fn signal(id: &str) -> String {
 #[tokio::test]
 async fn without_tokens_nothing_can_be_written() {
     let scene = Scene::with("", "").await;
-    for (method, path) in
-        [("POST", SIGNALS), ("PUT", "/api/v1/level"), ("PUT", "/api/v1/strategies/alpha/level")]
-    {
+    for (method, path) in [
+        ("POST", SIGNALS),
+        ("POST", "/api/v1/requests/close_position"),
+        ("PUT", "/api/v1/level"),
+        ("PUT", "/api/v1/strategies/alpha/level"),
+    ] {
         assert_eq!(scene.web.ask(method, path, &[], "run").await.problem(), "403 writes_off");
         assert_eq!(scene.web.send(method, path, TRADE, "run").await.problem(), "403 writes_off");
     }
@@ -38,6 +41,10 @@ async fn tokens_open_what_their_scope_says() {
         "401 unauthorized"
     );
     assert_eq!(web.send("POST", SIGNALS, READ, &signal("x")).await.problem(), "403 forbidden");
+    assert_eq!(
+        web.send("POST", "/api/v1/requests/cancel_orders", READ, "{}").await.problem(),
+        "403 forbidden"
+    );
     assert_eq!(web.send("PUT", "/api/v1/level", TRADE, "pause").await.problem(), "403 forbidden");
     assert_eq!(web.send("DELETE", "/api/v1/level", TRADE, "").await.problem(), "403 forbidden");
     assert_eq!(web.send("POST", SIGNALS, TRADE, &signal("y")).await.status, 200);

@@ -36,6 +36,13 @@ async fn bad_requests_are_refused_by_name() {
     assert_eq!(level("stop").await, "400 malformed");
     assert_eq!(level("run").await, "400 malformed");
     assert_eq!(level(r#"{"level":"run","id":"l","time":"2025-11-20T20:00:00Z"}"#).await, "422 stale");
+    let request = async |op: &str, body: &str| {
+        web.send("POST", &format!("/api/v1/requests/{op}"), TRADE, body).await.problem()
+    };
+    assert_eq!(request("backup", "{}").await, "404 not_found");
+    assert_eq!(request("close_position", "{}").await, "400 malformed");
+    let old = r#"{"id":"r","time":"2025-11-20T20:00:00Z","strategy":"alpha"}"#;
+    assert_eq!(request("close_position", old).await, "422 stale");
     let ghost = web.send("PUT", "/api/v1/strategies/ghost/level", TRADE, "pause").await;
     assert_eq!(ghost.problem(), "404 unknown_strategy");
     for name in ["ghost", "a%2Fb", "%00", "..%2Fdaemon%2Flevel", "+", "%23"] {

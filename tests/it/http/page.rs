@@ -220,7 +220,8 @@ async fn the_description_is_of_this_server() {
     assert_eq!(scene.web.get("/api/v1/openapi.json").await.text(), OPENAPI);
     for (method, route) in ROUTES {
         let path = route.replace("{feed}", "tape").replace("{symbol}", "BTC-USDT");
-        let path = path.replace("{id}", "alpha").replace("{strategy}", "tv1");
+        let path =
+            path.replace("{op}", "close_position").replace("{id}", "alpha").replace("{strategy}", "tv1");
         let answer = scene.web.send(method, &path, super::ADMIN, "").await;
         assert!(![404, 405].contains(&answer.status), "{method} {path}: {}", answer.status);
         let told = &described["paths"][route][method.to_lowercase()]["responses"];

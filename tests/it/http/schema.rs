@@ -25,6 +25,7 @@ pub fn problems_of(method: &str, path: &str, answer: &str) -> Vec<String> {
         return vec![format!("{path} is not described")];
     };
     let told = &route[method.to_lowercase()]["responses"][status];
+    let told = told["$ref"].as_str().map_or(told, |name| referred(&api, name));
     let Some((kind, content)) = told["content"].as_object().and_then(|content| content.iter().next()) else {
         return if told.is_object() {
             Vec::new()
@@ -41,14 +42,17 @@ pub fn problems_of(method: &str, path: &str, answer: &str) -> Vec<String> {
     found
 }
 
+fn referred<'a>(api: &'a Value, path: &str) -> &'a Value {
+    let found = path.strip_prefix('#').and_then(|path| api.pointer(path));
+    found.unwrap_or_else(|| panic!("{path} is not there"))
+}
+
 fn check(api: &Value, schema: &Value, value: &Value, at: &str, found: &mut Vec<String>) {
     for (key, said) in schema.as_object().expect("a schema") {
         let fits = match key.as_str() {
             key if SILENT.contains(&key) => true,
             "$ref" => {
-                let name = said.as_str().and_then(|path| path.strip_prefix('#')).expect("a path");
-                let referred = api.pointer(name).unwrap_or_else(|| panic!("{said} is not there"));
-                check(api, referred, value, at, found);
+                check(api, referred(api, said.as_str().expect("a path")), value, at, found);
                 true
             }
             "type" => match said {

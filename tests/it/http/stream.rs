@@ -58,6 +58,8 @@ async fn streams_that_ask_or_behave_badly_are_closed() {
         answer.map(|_| ()).unwrap_err().problem()
     };
     assert_eq!(refused("channels=price").await, "400 malformed");
+    assert_eq!(refused("channels=").await, "400 malformed");
+    assert_eq!(refused("channels=fills,").await, "400 malformed");
     assert_eq!(refused("since=1").await, "400 malformed");
     let mut talker = scene.web.stream("/api/v1/stream", &[]).await.expect("a stream");
     talker.until("stream").await;
