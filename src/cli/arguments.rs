@@ -64,6 +64,8 @@ pub enum Command {
     Kpis(KpisArguments),
     /// Sends a signal to a strategy and waits for the answer
     Signal(SignalArguments),
+    /// Removes the entities of a daemon that is gone from Home Assistant
+    UninstallDiscovery(UninstallArguments),
 }
 
 /// Settings on the command line.
@@ -233,6 +235,15 @@ pub struct SignalArguments {
     /// Seconds to wait for the answer
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=3600))]
     pub wait_s: u32,
+    #[command(flatten)]
+    pub bus: BusArguments,
+}
+
+#[derive(Debug, Args)]
+pub struct UninstallArguments {
+    /// Also makes the broker forget everything below the base topic
+    #[arg(long)]
+    pub all: bool,
     #[command(flatten)]
     pub bus: BusArguments,
 }

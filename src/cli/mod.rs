@@ -24,6 +24,7 @@ mod settings;
 mod signal;
 mod snapshot;
 mod status;
+mod uninstall;
 mod verify;
 
 use std::process::ExitCode;
@@ -67,5 +68,6 @@ fn dispatch(arguments: &Arguments) -> Result<Exit, Failure> {
         Command::Positions(command) => positions::positions(arguments, command),
         Command::Kpis(command) => kpis::kpis(arguments, command),
         Command::Signal(command) => signal::signal(arguments, command),
+        Command::UninstallDiscovery(command) => uninstall::uninstall_discovery(arguments, command),
     }
 }
