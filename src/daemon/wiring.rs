@@ -136,8 +136,9 @@ impl Running {
     }
 
     /// Stops everything: feeds, what waits for the disk, what waits for the broker, the store, the broker. `orderly` is
-    /// false after a failure of the engine, whose state is then not to be trusted with a checkpoint.
-    pub async fn stop(mut self, orderly: bool) {
+    /// false after a failure of the engine, whose state is then not to be trusted with a checkpoint. Tells whether the
+    /// store is closed and can be opened again.
+    pub async fn stop(mut self, orderly: bool) -> bool {
         let _ = self.feeds_stop.send(true);
         let mut written = self.flush().await;
         self.bus.shutdown(GOODBYE).await;
@@ -165,6 +166,7 @@ impl Running {
             broker.stop().await;
         }
         tracing::info!("stopped");
+        written
     }
 
     /// Waits until everything is on disk, but not for a disk that fails; tells whether it is.
