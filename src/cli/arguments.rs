@@ -172,6 +172,12 @@ pub struct BusArguments {
     /// Broker, instead of the configured one
     #[arg(long, value_name = "mqtt://HOST:PORT")]
     pub broker: Option<String>,
+    /// Asks the daemon itself over HTTP instead of a broker
+    #[arg(long, value_name = "http://HOST:PORT", conflicts_with_all = ["broker", "base_topic"])]
+    pub http: Option<String>,
+    /// File with lines of SCOPE TOKEN; without it the configured one, if the address is the configured one
+    #[arg(long, value_name = "FILE", requires = "http")]
+    pub token_file: Option<PathBuf>,
     /// What the daemon's topics begin with, instead of the configured text
     #[arg(long, value_name = "TOPIC")]
     pub base_topic: Option<String>,

@@ -75,6 +75,8 @@ fn greeting(config: &Config, command: &DemoArguments, store: &Path) -> String {
     say(format_args!("\nSee what came of it, and close it again:"));
     say(format_args!("  {program} positions --broker mqtt://127.0.0.1:{{port}}"));
     say(format_args!("  {program} signal {STRATEGY} flat {symbol} --broker mqtt://127.0.0.1:{{port}}"));
+    say(format_args!("\nRead the same over HTTP:"));
+    say(format_args!("  curl http://{{http}}/api/v1/positions"));
     let kept = if command.store.is_some() {
         "kept: kill the demo and start it with the same --store, and it goes on where it was"
     } else {

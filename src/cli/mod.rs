@@ -3,7 +3,8 @@
 //! Invariants: results go to standard output, everything else to standard error; a command that did not do what it was
 //! asked for does not end with 0. The codes are those of sysexits (`exit`). Only `run` and `demo` log.
 //!
-//! `status`, `positions`, `kpis` and `signal` speak MQTT to a daemon on any machine (`bus`) and touch no store.
+//! `status`, `positions`, `kpis` and `signal` speak MQTT (`bus`) or, with `--http`, HTTP (`web`) to a daemon on any
+//! machine, and touch no store.
 
 mod arguments;
 mod backup;
@@ -26,6 +27,7 @@ mod snapshot;
 mod status;
 mod uninstall;
 mod verify;
+mod web;
 
 use std::process::ExitCode;
 

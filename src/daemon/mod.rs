@@ -5,15 +5,20 @@
 
 mod announcer;
 mod backups;
+pub mod board;
 #[cfg(feature = "embedded-broker")]
 pub mod broker;
+pub mod caller;
 pub mod clock;
+mod commands;
 pub mod commit;
 pub mod committer;
 mod connect;
 pub mod engine_loop;
 pub mod feed;
+pub mod figures;
 pub mod health;
+pub mod http;
 pub mod indexer;
 pub mod mqtt;
 pub mod options;
@@ -25,7 +30,7 @@ mod sources;
 #[cfg(test)]
 mod store_tests;
 mod supervision;
-mod tls;
+pub mod tls;
 pub mod websocket;
 mod wiring;
 
@@ -42,6 +47,8 @@ use wiring::Running;
 const GOODBYE: Duration = Duration::from_secs(2);
 /// How long a stop waits for the disk, each of up to three times; only a disk that fails takes it.
 const LAST_WRITE: Duration = Duration::from_millis(900);
+/// How long a stop waits for answers over HTTP.
+const LAST_HTTP: Duration = Duration::from_millis(500);
 /// How long a stop waits for the query store; what it has not taken over by then, the next start does.
 const LAST_INDEX: Duration = Duration::from_secs(1);
 

@@ -11,7 +11,8 @@ pub struct RunOptions {
     pub record_events: Option<PathBuf>,
     /// Printed to standard output once the broker is reachable (`demo` says here what to subscribe to).
     pub greeting: Option<String>,
-    /// Takes a free port when the embedded broker's is occupied, and says so; `{port}` in the greeting is replaced.
+    /// Takes a free port when the embedded broker's or that of HTTP is occupied, and says so; `{port}` and `{http}` in
+    /// the greeting are replaced.
     pub any_port: bool,
 }
 
@@ -40,6 +41,14 @@ pub enum RunError {
     /// The embedded broker does not start.
     #[error("broker: {0}")]
     Broker(String),
+    /// HTTP cannot listen.
+    #[error("http.listen: {listen} {why}", why = why_not_listening(error))]
+    Http {
+        /// Where it should.
+        listen: std::net::SocketAddr,
+        /// The system's word.
+        error: std::io::Error,
+    },
     /// The MQTT client does not start, or ended by itself.
     #[error(transparent)]
     Mqtt(#[from] super::mqtt::MqttError),
@@ -84,10 +93,19 @@ impl RunError {
             } => 74,
             RunError::Unreleased => 74,
             RunError::Store { .. } => 65,
-            RunError::Broker(_) | RunError::Mqtt(_) => 69,
+            RunError::Broker(_) | RunError::Mqtt(_) | RunError::Http { .. } => 69,
             RunError::Feed { .. } => 65,
             RunError::System { .. } => 71,
             RunError::Internal(_) => 70,
         }
+    }
+}
+
+fn why_not_listening(error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::AddrInUse => {
+            "is taken by another program; stop it, set another address, or \"\" for no HTTP".to_owned()
+        }
+        _ => format!("cannot be listened at: {error}"),
     }
 }

@@ -54,7 +54,7 @@ fn a_signal_that_breaks_the_engine_is_not_tried_again() {
     };
     engine.handle(now, Event::Signal(Box::new(message)), &mut effects);
     let result = effects.iter().find_map(|effect| match effect {
-        Effect::Reply { token: 1, result } => result.clone(),
+        Effect::Reply { token: 1, result, .. } => result.clone(),
         _ => None,
     });
     let result = result.expect("the signal is answered");
@@ -67,6 +67,8 @@ fn config(port: u16, store: &std::path::Path) -> Config {
         r#"
         [mqtt]
         broker = "mqtt://127.0.0.1:{port}"
+        [http]
+        listen = ""
         [store]
         path = "{}"
         [feed.market]

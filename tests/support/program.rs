@@ -197,7 +197,7 @@ impl Site {
     pub fn text(&self) -> String {
         let mut text = format!(
             "instance = \"e2e\"\n[mqtt]\nbroker = \"mqtt://127.0.0.1:{}\"\nprice_interval_ms = 200\n\
-             [store]\npath = \"store\"\n[log]\nformat = \"human\"\n",
+             [store]\npath = \"store\"\n[http]\nlisten = \"\"\n[log]\nformat = \"human\"\n",
             self.port
         );
         let symbols = format!("symbols = {SYMBOLS:?}\n");

@@ -39,7 +39,7 @@ const DEVICES: [&str; 3] = [
 fn plan(site: &Site, port: u16, plan: &Plan<'_>) {
     let symbols = format!("symbols = {:?}\n", plan.symbols);
     let mut text = format!(
-        "instance = \"e2e\"\n[mqtt]\nbroker = \"mqtt://127.0.0.1:{port}\"\n{}\n[store]\npath = \"store\"\n\
+        "instance = \"e2e\"\n[mqtt]\nbroker = \"mqtt://127.0.0.1:{port}\"\n{}\n[store]\npath = \"store\"\n[http]\nlisten = \"\"\n\
          [log]\nformat = \"human\"\n[feed.{}]\nsource = \"synthetic\"\ninterval_ms = 20\n{symbols}",
         plan.mqtt, plan.feed
     );
