@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::arguments::{Arguments, BusArguments, Set};
+use super::arguments::{Arguments, BusArguments, FeedSelection, Set};
 use super::exit::{Exit, Failure};
 use crate::config::{Config, Loaded, Problem, Sources};
 
@@ -34,6 +34,13 @@ pub fn load_client(arguments: &Arguments, bus: &BusArguments) -> Result<Config, 
         set.set.extend(value.iter().map(|value| format!("{key}={value}")));
     }
     load(arguments, &set).map(|loaded| loaded.config)
+}
+
+/// The configuration of a command that looks at one feed.
+pub fn load_feed(arguments: &Arguments, from: &FeedSelection) -> Result<Config, Failure> {
+    let mut config = load(arguments, &from.set)?.config;
+    config.only_feed(from.feed.as_deref(), &from.symbols).map_err(|problems| failure(&problems))?;
+    Ok(config)
 }
 
 /// All problems, one a line, and how many there are.

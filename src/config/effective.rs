@@ -70,6 +70,13 @@ impl Config {
     }
 }
 
+/// One feed as it stands in a file.
+pub(super) fn feed_toml(feed: &FeedConfig) -> String {
+    let mut out = Toml(String::new());
+    out.feed(feed);
+    out.0
+}
+
 /// `text` as a TOML string.
 pub(super) fn quoted(text: &str) -> String {
     // JSON escapes all that TOML wants escaped but DEL.

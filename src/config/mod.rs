@@ -16,6 +16,7 @@ mod feed;
 mod later;
 mod market;
 mod mqtt;
+mod only;
 mod reader;
 mod schema;
 mod secret;

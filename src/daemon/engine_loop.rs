@@ -34,7 +34,7 @@ use crate::message::topic::{Inbound as Topic, Topics};
 use crate::message::tradingview::{self, AllSettings};
 use crate::message::{level, signal, view};
 use crate::model::ids::{SignalId, StoreId, StrategyId};
-use crate::model::market::MarketEvent;
+use crate::model::market::Arrival;
 use crate::model::signal::SignalResult;
 use crate::store::record::encode_state;
 
@@ -54,7 +54,7 @@ pub struct Inputs {
     /// Messages from the bus.
     pub inbound: mpsc::Receiver<Inbound>,
     /// Prices.
-    pub markets: mpsc::Receiver<MarketEvent>,
+    pub markets: mpsc::Receiver<Arrival>,
     /// Positions of feeds that connected or ended.
     pub feeds: mpsc::UnboundedReceiver<usize>,
     /// Word of the store.
@@ -161,8 +161,8 @@ impl EngineLoop {
                 }
                 _ = charts.tick() => self.snapshots.store_chart(self.clock.now()),
                 Some(feed) = inputs.feeds.recv() => self.health.publish_feed(feed, self.clock.now()),
-                Some(event) = inputs.markets.recv() => {
-                    self.clock.advance(event.time);
+                Some(Arrival { at, event }) = inputs.markets.recv() => {
+                    self.clock.advance(at);
                     self.handle(Event::Market(event)).await?;
                 }
             }

@@ -17,6 +17,7 @@ pub mod feed;
 pub mod health;
 pub mod indexer;
 pub mod mqtt;
+pub mod onlooker;
 pub mod options;
 pub mod outbox;
 mod report;

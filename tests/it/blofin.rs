@@ -2,6 +2,7 @@
 
 mod feed;
 mod fuzz;
+mod record;
 mod running;
 mod tls;
 
