@@ -18,7 +18,10 @@ use crate::message::topic::Topics;
 
 /// Clears the topics, and prints them.
 pub fn uninstall_discovery(arguments: &Arguments, command: &UninstallArguments) -> Result<Exit, Failure> {
-    let config = settings::load_client(arguments, &command.bus)?;
+    let settings::Client { config, web } = settings::load_client(arguments, &command.bus)?;
+    if web.is_some() {
+        return Err(Failure::new(Exit::USAGE, "uninstall-discovery speaks to the broker, without --http"));
+    }
     let Some(prefix) = &config.mqtt.discovery_prefix else {
         let text = "mqtt.discovery_prefix is empty; name the one that the daemon used: --set mqtt.discovery_prefix=homeassistant";
         return Err(Failure::new(Exit::USAGE, text));

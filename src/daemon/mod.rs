@@ -4,6 +4,7 @@
 //! opposite order. Its parts meet only through inboxes and the outbox.
 
 mod announcer;
+mod backoff;
 mod backups;
 pub mod board;
 #[cfg(feature = "embedded-broker")]
@@ -21,6 +22,7 @@ pub mod health;
 pub mod http;
 pub mod indexer;
 pub mod mqtt;
+pub mod onlooker;
 pub mod options;
 pub mod outbox;
 mod report;
@@ -65,7 +67,7 @@ pub fn run(config: &Config, options: RunOptions, hangup: impl Fn() -> Hangup) ->
         .map_err(|error| RunError::System { what: "runtime", error })?;
     runtime.block_on(async {
         // Caught from here on, so that a stop while it starts is an orderly one too.
-        let mut signals = Signals::catch().map_err(|error| RunError::System { what: "signals", error })?;
+        let mut signals = Signals::catch()?;
         let (mut config, mut former) = (config.clone(), None);
         loop {
             let (stop, stopped) = watch::channel(false);
@@ -142,11 +144,12 @@ struct Signals {
 }
 
 impl Signals {
-    fn catch() -> std::io::Result<Signals> {
+    fn catch() -> Result<Signals, RunError> {
+        let caught = |kind| signal(kind).map_err(|error| RunError::System { what: "signals", error });
         Ok(Signals {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hangup: signal(SignalKind::hangup())?,
+            terminate: caught(SignalKind::terminate())?,
+            interrupt: caught(SignalKind::interrupt())?,
+            hangup: caught(SignalKind::hangup())?,
         })
     }
 

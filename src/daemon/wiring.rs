@@ -121,8 +121,9 @@ impl Running {
         let (indexer, index_thread) = start_indexer(config, &state, &committer, &outbox, &topics, &clock)?;
         let refiller = tokio::spawn(refill(outbox.clone(), committer.clone()));
         let (feeds_stop, feeds_stopped) = watch::channel(false);
-        let (markets, statuses, feeds) = sources::start(config, &clock, &feeds_stopped)?;
         let (http, commands, asked) = start_http(config, listener.zip(board), &indexer, &figures)?;
+        let folder = Some(config.store.path.as_path());
+        let (markets, statuses, feeds) = sources::start(config, &clock, &feeds_stopped, folder)?;
         let events = EngineLoop {
             health: HealthReporter::new(statuses, bus.status(), &committer, &outbox, &topics, &indexer),
             engine: Engine::new(settings, state),
@@ -271,7 +272,7 @@ fn open_store(config: &Config, disk: Box<dyn Disk>) -> Result<(Ledger, State), R
 }
 
 /// The wall clock, or the recording's own time.
-fn clock_of(config: &Config) -> Result<Clock, RunError> {
+pub(super) fn clock_of(config: &Config) -> Result<Clock, RunError> {
     let Some(feed) = config.feeds.iter().find(|feed| feed.clock() == FeedClock::Recorded) else {
         return Ok(Clock::wall());
     };
