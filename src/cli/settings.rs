@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::arguments::{Arguments, BusArguments, Set};
+use super::arguments::{Arguments, BusArguments, FeedSelection, Set};
 use super::bus;
 use super::exit::{Exit, Failure};
 use super::web::Web;
@@ -53,6 +53,13 @@ impl Client {
     pub fn address(&self) -> String {
         self.web.as_ref().map_or_else(|| bus::address(&self.config), |web| web.address.clone())
     }
+}
+
+/// The configuration of a command that looks at one feed.
+pub fn load_feed(arguments: &Arguments, from: &FeedSelection) -> Result<Config, Failure> {
+    let mut config = load(arguments, &from.set)?.config;
+    config.only_feed(from.feed.as_deref(), &from.symbols).map_err(|problems| failure(&problems))?;
+    Ok(config)
 }
 
 /// All problems, one a line, and how many there are.

@@ -121,7 +121,8 @@ pub fn offline(client: &Client, so: &str) -> Failure {
     Failure::unavailable(format!("the daemon at {} is offline; {so}", client.address()))
 }
 
-async fn collect(bus: &mut Bus, filters: &[String]) -> Result<BTreeMap<String, String>, Failure> {
+/// What is retained where `filters` match, by topic.
+pub async fn collect(bus: &mut Bus, filters: &[String]) -> Result<BTreeMap<String, String>, Failure> {
     let begun = Instant::now();
     bus.subscribe(filters).await?;
     let quiet = QUIET_MIN.max(begun.elapsed() * 2);

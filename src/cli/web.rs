@@ -64,7 +64,7 @@ impl Web {
             None if own => config.http.tokens.clone(),
             None => Vec::new(),
         };
-        let secure = if address.starts_with("https:") { tls::client() } else { tls::plain() };
+        let secure = if address.starts_with("https:") { tls::client(None) } else { tls::plain() };
         let client = secure.and_then(|secure| {
             let builder = Client::builder()
                 .timeout(ANSWER_MAX)

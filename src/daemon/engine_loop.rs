@@ -38,7 +38,7 @@ use crate::message::topic::Topics;
 use crate::message::tradingview::AllSettings;
 use crate::message::view;
 use crate::model::ids::{SignalId, StoreId, StrategyId};
-use crate::model::market::MarketEvent;
+use crate::model::market::Arrival;
 use crate::model::signal::{Refusal, SignalResult};
 use crate::store::record::encode_state;
 
@@ -62,7 +62,7 @@ pub struct Inputs {
     /// Who asks over HTTP how the daemon is.
     pub asked: mpsc::Receiver<oneshot::Sender<Health>>,
     /// Prices.
-    pub markets: mpsc::Receiver<MarketEvent>,
+    pub markets: mpsc::Receiver<Arrival>,
     /// Positions of feeds that connected or ended.
     pub feeds: mpsc::UnboundedReceiver<usize>,
     /// Word of the store.
@@ -179,8 +179,8 @@ impl EngineLoop {
                 }
                 _ = charts.tick() => self.snapshots.store_chart(self.clock.now()),
                 Some(feed) = inputs.feeds.recv() => self.health.publish_feed(feed, self.clock.now()),
-                Some(event) = inputs.markets.recv() => {
-                    self.clock.advance(event.time);
+                Some(Arrival { at, event }) = inputs.markets.recv() => {
+                    self.clock.advance(at);
                     self.handle(Event::Market(event)).await?;
                 }
             }

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::config::Config;
+
 /// Options of one run.
 #[derive(Clone, Debug, Default)]
 pub struct RunOptions {
@@ -12,6 +14,17 @@ pub struct RunOptions {
     /// Takes a free port when the embedded broker's or that of HTTP is occupied, and says so; `{port}` and `{http}` in
     /// the greeting are replaced.
     pub any_port: bool,
+}
+
+/// What SIGHUP leads to.
+#[derive(Debug)]
+pub enum Hangup {
+    /// Everything goes on.
+    Ignored,
+    /// An orderly stop, and a start in the same process with this configuration.
+    Restart(Box<Config>),
+    /// An orderly stop.
+    Stop,
 }
 
 /// Why a run ended other than by a signal.
@@ -55,6 +68,11 @@ pub enum RunError {
         /// The system's word.
         error: std::io::Error,
     },
+    /// A new configuration cannot be taken while the store still waits for its disk.
+    #[error(
+        "the disk fails, so the store cannot be opened again with the new configuration; the process ends"
+    )]
+    Unreleased,
     /// The engine failed; the event is journalled as poisoned.
     #[error(
         "internal failure while an event was handled: {0}; the process ends so that it starts again from the journal"
@@ -73,6 +91,7 @@ impl RunError {
                 error: LedgerError::Store(StoreError::Io(_)) | LedgerError::Journal(JournalError::Io(_)),
                 ..
             } => 74,
+            RunError::Unreleased => 74,
             RunError::Store { .. } => 65,
             RunError::Broker(_) | RunError::Mqtt(_) | RunError::Http { .. } => 69,
             RunError::Feed { .. } => 65,

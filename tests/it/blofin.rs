@@ -2,6 +2,9 @@
 
 mod feed;
 mod fuzz;
+mod record;
+mod running;
+mod tls;
 
 use std::path::{Path, PathBuf};
 

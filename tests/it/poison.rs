@@ -4,7 +4,7 @@ use std::process::Command;
 
 use rust_decimal::Decimal;
 use tradebus::config::{Config, Sources};
-use tradebus::daemon::options::{RunError, RunOptions};
+use tradebus::daemon::options::{Hangup, RunError, RunOptions};
 use tradebus::engine::Engine;
 use tradebus::engine::effect::Effect;
 use tradebus::engine::event::{Event, SignalMessage, SignalOrigin};
@@ -25,7 +25,8 @@ fn a_signal_that_breaks_the_engine_is_not_tried_again() {
     let mut config = config(mosquitto.port, store.path());
     // A fee beyond every configuration's range overflows the ledger at the first fill.
     config.strategies[0].paper.fee_taker_ratio = Ratio::new(Decimal::MAX);
-    let daemon = std::thread::spawn(move || tradebus::daemon::run(&config, RunOptions::default()));
+    let daemon =
+        std::thread::spawn(move || tradebus::daemon::run(&config, RunOptions::default(), || Hangup::Stop));
     let port = mosquitto.port.to_string();
     mosquitto_sub(&port, "tradebus/price/market/BTC-USDT");
     let now = tradebus::daemon::clock::Clock::wall().now();

@@ -10,4 +10,5 @@ pub mod mosquitto;
 pub mod program;
 pub mod proxy;
 pub mod random;
+pub mod tls_front;
 pub mod web;

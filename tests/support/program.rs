@@ -97,7 +97,12 @@ impl Program {
 
     /// SIGTERM.
     pub fn ask_to_stop(&self) {
-        let asked = Command::new("kill").arg(self.child.id().to_string()).status();
+        self.signal("TERM");
+    }
+
+    /// A signal by its name.
+    pub fn signal(&self, name: &str) {
+        let asked = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status();
         assert!(asked.expect("the command kill").success(), "it has ended before: {}", self.log());
     }
 
