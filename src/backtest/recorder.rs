@@ -1,8 +1,8 @@
 //! Writes down what a feed says, a file for each symbol, as [`source`](super::source) reads it.
 //!
 //! Invariants: what was taken is read back as it was, in the same order; no file is written over. A file whose name
-//! ends in `.gz` is packed. What a process that is killed had not flushed is lost, and a packed file is cut then: its lines
-//! can be read up to there.
+//! ends in `.gz` is packed. What a process that is killed had not flushed is lost, and a packed file is cut then:
+//! its lines can be read up to there.
 
 use std::collections::BTreeMap;
 use std::fs::File;
