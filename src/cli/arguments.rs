@@ -64,6 +64,8 @@ pub enum Command {
     Kpis(KpisArguments),
     /// Sends a signal to a strategy and waits for the answer
     Signal(SignalArguments),
+    /// Removes the entities of a daemon that is gone from Home Assistant
+    UninstallDiscovery(UninstallArguments),
     /// Shows prices straight from their source; needs no daemon
     Feed(FeedArguments),
     /// Writes prices to files that can be played again; needs no daemon
@@ -174,6 +176,12 @@ pub struct BusArguments {
     /// Broker, instead of the configured one
     #[arg(long, value_name = "mqtt://HOST:PORT")]
     pub broker: Option<String>,
+    /// Asks the daemon itself over HTTP instead of a broker
+    #[arg(long, value_name = "http://HOST:PORT", conflicts_with_all = ["broker", "base_topic"])]
+    pub http: Option<String>,
+    /// File with lines of SCOPE TOKEN; without it the configured one, if the address is the configured one
+    #[arg(long, value_name = "FILE", requires = "http")]
+    pub token_file: Option<PathBuf>,
     /// What the daemon's topics begin with, instead of the configured text
     #[arg(long, value_name = "TOPIC")]
     pub base_topic: Option<String>,
@@ -237,6 +245,15 @@ pub struct SignalArguments {
     /// Seconds to wait for the answer
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=3600))]
     pub wait_s: u32,
+    #[command(flatten)]
+    pub bus: BusArguments,
+}
+
+#[derive(Debug, Args)]
+pub struct UninstallArguments {
+    /// Also makes the broker forget everything below the base topic
+    #[arg(long)]
+    pub all: bool,
     #[command(flatten)]
     pub bus: BusArguments,
 }

@@ -3,8 +3,8 @@
 //! Invariants: results go to standard output, everything else to standard error; a command that did not do what it was
 //! asked for does not end with 0. The codes are those of sysexits (`exit`). Only `run` and `demo` log.
 //!
-//! `status`, `positions`, `kpis` and `signal` speak MQTT to a daemon on any machine (`bus`) and touch no store. `feed`
-//! and `record` ask a feed themselves and need no daemon.
+//! `status`, `positions`, `kpis` and `signal` speak MQTT (`bus`) or, with `--http`, HTTP (`web`) to a daemon on any
+//! machine, and touch no store. `feed` and `record` ask a feed themselves and need no daemon.
 
 mod arguments;
 mod backup;
@@ -27,7 +27,9 @@ mod settings;
 mod signal;
 mod snapshot;
 mod status;
+mod uninstall;
 mod verify;
+mod web;
 
 use std::process::ExitCode;
 
@@ -72,5 +74,6 @@ fn dispatch(arguments: &Arguments) -> Result<Exit, Failure> {
         Command::Feed(command) => feed::feed(arguments, command),
         Command::Record(command) => record::record(arguments, command),
         Command::Signal(command) => signal::signal(arguments, command),
+        Command::UninstallDiscovery(command) => uninstall::uninstall_discovery(arguments, command),
     }
 }

@@ -2,7 +2,6 @@
 //! asking for what is not built is a problem, never silence.
 
 use super::reader::Table;
-use super::schema::HTTP_LISTEN_DEFAULT;
 
 /// What problems say about a feature of a later version.
 pub(super) const NOT_AVAILABLE: &str = "is not available in this version";
@@ -15,16 +14,8 @@ pub(super) fn gone(venue: &str) -> Option<String> {
     gone.then(|| format!("{venue:?} no longer exists: the exchange was shut down"))
 }
 
-/// Checks `[http]` and what `[venue.NAME]` has for live accounts.
+/// Checks what `[venue.NAME]` has for live accounts.
 pub(super) fn check(root: &Table) {
-    let http = root.table("http");
-    let listen = http.text("listen");
-    if !listen.is_empty() && listen != HTTP_LISTEN_DEFAULT {
-        http.problem("listen", format!("{listen:?}: HTTP {NOT_AVAILABLE}; leave the key out"));
-    }
-    if http.text_maybe("token_file").is_some() {
-        http.problem("token_file", format!("HTTP {NOT_AVAILABLE}; leave the key out"));
-    }
     for (_, venue) in root.named("venue") {
         // An address may hold a password, so it is not shown.
         if venue.text_maybe("ws_private_url").is_some() {

@@ -7,12 +7,14 @@
 //! Limits of this version: paper trading from BloFin's prices, recorded and synthetic markets. Keys of later versions
 //! are taken as long as they ask for nothing, and are problems otherwise. `docs/CONFIGURATION.md` has every key.
 
+mod address;
 mod demo;
 #[cfg(test)]
 mod documented;
 mod effective;
 mod engine;
 mod feed;
+mod http;
 mod later;
 mod market;
 mod mqtt;
@@ -31,8 +33,10 @@ mod venue;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+pub use address::AddressRange;
 pub use demo::Demo;
 pub use feed::{FeedClock, FeedConfig, FeedSource, RecordedFile};
+pub use http::{HttpConfig, ServerTls, TokenConfig, TokenScope, read_token_file};
 pub use market::InstrumentConfig;
 pub use mqtt::{Broker, MqttConfig};
 pub use secret::Secret;
@@ -45,6 +49,7 @@ pub use venue::VenueConfig;
 
 use crate::exchange::paper::PaperSettings;
 use crate::model::ids::{StrategyType, Symbol};
+use crate::model::time::Timestamp;
 use crate::risk::Limits;
 use crate::store::storage::EngineKind;
 use reader::{Reader, Table};
@@ -58,6 +63,8 @@ pub struct Config {
     pub mqtt: MqttConfig,
     /// Where money is remembered.
     pub store: StoreConfig,
+    /// The HTTP interface.
+    pub http: HttpConfig,
     /// What is logged.
     pub log: LogConfig,
     /// Sources of prices, sorted by id.
@@ -157,6 +164,14 @@ impl Config {
         let (problems, warnings) = reader.into_findings();
         if problems.is_empty() { Ok(Loaded { config, warnings }) } else { Err(problems) }
     }
+
+    /// What of our certificates is not valid any more at `now`, or soon will not be.
+    #[must_use]
+    pub fn certificate_warnings(&self, now: Timestamp) -> Vec<Problem> {
+        let mqtt = self.mqtt.tls.as_ref().map(|tls| tls.certificates.as_slice());
+        let http = self.http.tls.as_ref().map(|tls| tls.certificates.as_slice());
+        tls::warnings(&[mqtt.unwrap_or_default(), http.unwrap_or_default()].concat(), now)
+    }
 }
 
 impl Default for Config {
@@ -178,6 +193,7 @@ fn read(root: &Table) -> Config {
         instance: read_instance(root),
         mqtt: mqtt::read_mqtt(&root.table("mqtt")),
         store: read_store(&root.table("store")),
+        http: http::read_http(&root.table("http")),
         log: LogConfig {
             format: match log.word("format") {
                 "human" => LogFormat::Human,

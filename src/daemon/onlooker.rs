@@ -10,8 +10,8 @@ use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout_at};
 
 use super::feed::FeedStatus;
-use super::options::RunError;
-use super::{sources, stop_signal, wiring};
+use super::options::{Hangup, RunError};
+use super::{Signals, sources, wiring};
 use crate::config::Config;
 use crate::model::ids::FeedId;
 use crate::model::market::Arrival;
@@ -57,7 +57,7 @@ async fn watch<E: From<RunError>>(
     lasts: Option<Duration>,
     mut look: impl FnMut(Timestamp, Seen) -> Result<ControlFlow<()>, E>,
 ) -> Result<(), E> {
-    let mut signalled = Box::pin(stop_signal());
+    let mut signals = Signals::catch()?;
     let clock = wiring::clock_of(config)?;
     let (stop, stopped) = watch::channel(false);
     let (mut markets, mut feeds, mut changed) = sources::start(config, &clock, &stopped, None)?;
@@ -68,7 +68,7 @@ async fn watch<E: From<RunError>>(
     loop {
         let flow = tokio::select! {
             biased;
-            _ = &mut signalled => ControlFlow::Break(()),
+            _ = signals.next(&|| Hangup::Stop) => ControlFlow::Break(()),
             () = sleep_until(end.unwrap_or_else(Instant::now)), if end.is_some() => ControlFlow::Break(()),
             Some(index) = changed.recv() => {
                 let (id, status) = &mut feeds[index];

@@ -11,3 +11,4 @@ pub mod program;
 pub mod proxy;
 pub mod random;
 pub mod tls_front;
+pub mod web;

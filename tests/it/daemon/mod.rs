@@ -12,6 +12,7 @@ mod kill;
 mod kill_at;
 mod load;
 mod parity;
+mod reload;
 mod requests;
 mod restarts;
 mod shutdown;
