@@ -97,6 +97,7 @@ async fn the_shipped_configuration_needs_only_symbols_and_no_network() {
     let environment = [
         ("TRADEBUS_MQTT__BROKER", broker_address.as_str()),
         ("TRADEBUS_STORE__PATH", &store),
+        ("TRADEBUS_HTTP__LISTEN", "127.0.0.1:0"),
         ("TRADEBUS_VENUE__BLOFIN__REST_URL", "https://127.0.0.1:1"),
         ("TRADEBUS_VENUE__BLOFIN__WS_PUBLIC_URL", "wss://127.0.0.1:1/ws/public"),
     ];
