@@ -100,30 +100,29 @@ impl Running {
         let (broker, address) = embedded(config, options).await?;
         #[cfg(not(feature = "embedded-broker"))]
         let address = None;
-        let http = listener.as_ref().and_then(|listener| listener.local_addr().ok());
-        greet(options, address, http);
+        greet(options, address, listener.as_ref().and_then(|listener| listener.local_addr().ok()));
         let topics = Topics::new(&config.mqtt.base_topic);
         let board = listener.is_some().then(|| Arc::new(Board::new(&config.mqtt.base_topic)));
-        let outbox = Outbox::new(state.published, ledger.last_sequence()).shown_on(board.clone());
-        let outbox = OutboxHandle::new(outbox);
+        let outbox = Outbox::new(state.published, ledger.last_sequence());
+        let outbox = OutboxHandle::new(outbox.shown_on(board.clone()));
         let (inbound, bus, client) = start_client(config, &topics, address, &outbox, &clock)?;
         let figures = Arc::new(Figures::default());
         let (store_sender, store) = mpsc::unbounded_channel();
-        let context = CommitContext {
+        let committing = start_committer(CommitContext {
             ledger,
             outbox: outbox.clone(),
             bus: bus.clone(),
             topics: topics.clone(),
             events: store_sender,
             latency: Arc::clone(&figures),
-        };
-        let (committer, commit_thread) = start_committer(context).map_err(system("committing thread"))?;
+        });
+        let (committer, commit_thread) = committing.map_err(system("committing thread"))?;
         let (indexer, index_thread) = start_indexer(config, &state, &committer, &outbox, &topics, &clock)?;
         let refiller = tokio::spawn(refill(outbox.clone(), committer.clone()));
-        let (feeds_stop, feeds_stopped) = watch::channel(false);
         let (http, commands, asked) = start_http(config, listener.zip(board), &indexer, &figures)?;
-        let folder = Some(config.store.path.as_path());
-        let (markets, statuses, feeds) = sources::start(config, &clock, &feeds_stopped, folder)?;
+        let (feeds_stop, feeds_stopped) = watch::channel(false);
+        let (markets, statuses, feeds) =
+            sources::start(config, &clock, &feeds_stopped, Some(&config.store.path))?;
         let events = EngineLoop {
             health: HealthReporter::new(statuses, bus.status(), &committer, &outbox, &topics, &indexer),
             engine: Engine::new(settings, state),
