@@ -189,8 +189,9 @@ impl Toml {
                     self.text("symbol", file.symbol.as_str());
                 }
             }
-            FeedSource::Blofin { poll_only, interval_ms } => {
+            FeedSource::Blofin { poll_only, standby, interval_ms } => {
                 self.text("mode", if *poll_only { "poll" } else { "stream" });
+                self.bare("standby", standby);
                 self.bare("interval_ms", interval_ms);
             }
             FeedSource::Synthetic { seed, interval_ms, volatility_pct, spread_bps, start_prices } => {

@@ -75,6 +75,8 @@ pub enum FeedSource {
     Blofin {
         /// Whether only REST is asked and no stream is opened.
         poll_only: bool,
+        /// Whether a second stream stands by.
+        standby: bool,
         /// Between two polls, in milliseconds: 500 to 3,600,000.
         interval_ms: i64,
     },
@@ -156,7 +158,7 @@ fn read_feed(id: FeedId, table: &Table) -> FeedConfig {
             refuse(
                 table,
                 "recording",
-                &["mode", "seed", "interval_ms", "volatility_pct", "spread_bps", "start_prices"],
+                &["mode", "standby", "seed", "interval_ms", "volatility_pct", "spread_bps", "start_prices"],
             );
             read_recording(table, &symbols)
         }
@@ -167,7 +169,7 @@ fn read_feed(id: FeedId, table: &Table) -> FeedConfig {
             read_blofin(table, &symbols)
         }
         "synthetic" => {
-            refuse(table, "synthetic", &["mode", "files", "speed", "clock", "repeat"]);
+            refuse(table, "synthetic", &["mode", "standby", "files", "speed", "clock", "repeat"]);
             read_synthetic(table, &symbols)
         }
         // The problem is noted; the rest of the keys may be right for that source.
@@ -237,7 +239,11 @@ fn read_blofin(table: &Table, symbols: &[Symbol]) -> FeedSource {
             Some(_) => {}
         }
     }
-    FeedSource::Blofin { poll_only: table.word("mode") == "poll", interval_ms }
+    let (poll_only, standby) = (table.word("mode") == "poll", table.flag("standby"));
+    if poll_only && standby {
+        table.problem("standby", "true has no effect with mode = \"poll\", which has no stream");
+    }
+    FeedSource::Blofin { poll_only, standby, interval_ms }
 }
 
 fn read_recording(table: &Table, symbols: &[Symbol]) -> FeedSource {

@@ -159,6 +159,7 @@ pub(super) const FEED: &[Key] = &[
     key("symbols", Kind::Texts),
     with("price_stale_after_ms", Kind::Integer(100, 86_400_000), "15000"),
     with("mode", Kind::Words(&["stream", "poll"]), "stream"),
+    with("standby", Kind::Flag, "false"),
     key("files", Kind::Tables(FILE)),
     with("speed", number("0", "1000000"), "1"),
     with("clock", Kind::Words(&["wall", "recorded"]), "wall"),

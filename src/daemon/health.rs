@@ -83,10 +83,7 @@ impl HealthReporter {
     pub fn figures(&self, state: &State, now: Timestamp) -> Health {
         let counters = self.outbox.counters();
         let bus = self.bus.borrow().clone();
-        let feed_ages_ms = self.feeds.iter().map(|(id, status)| {
-            let last = status.borrow().last_message;
-            (*id, last.map(|last| now.since_ms(last).max(0)))
-        });
+        let feeds = self.feeds.iter().map(|(id, status)| feed_view(*id, &status.borrow(), now));
         Health {
             memory_bytes: memory_bytes(),
             commits_waiting: self.commit.waiting.load(Ordering::Relaxed) as u64,
@@ -106,7 +103,7 @@ impl HealthReporter {
             signals_remembered: state.signals.len() as u64,
             query_state: self.indexer.state().as_str(),
             query_lag: self.commit.committed.load(Ordering::Relaxed).saturating_sub(self.indexer.applied()),
-            feed_ages_ms: feed_ages_ms.collect(),
+            feeds: feeds.collect(),
             time: now,
         }
     }
@@ -127,26 +124,7 @@ impl HealthReporter {
         });
         told.error.clone_from(&status.error);
         fresh.into_iter().chain(failed).for_each(|notice| self.alert(notice));
-        let view = FeedView {
-            feed: id,
-            connected: status.connected,
-            since: status.since,
-            age_ms: status.last_message.map(|last| now.since_ms(last).max(0)),
-            messages: status.messages,
-            reconnects: status.reconnects,
-            ended: status.ended,
-            error: status.error,
-            quality: status.quality.map(|quality| FeedQuality {
-                source: quality.source,
-                latency_ms: quality.latency_ms,
-                polls: quality.polls,
-                gaps: quality.gaps,
-                dropped: quality.dropped,
-                conflated: quality.conflated,
-                overflowed: quality.overflowed,
-            }),
-            time: now,
-        };
+        let view = feed_view(id, &status, now);
         self.outbox.retained(&self.topics.feed(id), feed(&view).into_bytes(), None);
     }
 
@@ -161,6 +139,32 @@ impl HealthReporter {
         for message in view::update(&self.topics, &Update::Alert(alert)) {
             send(&self.outbox, message);
         }
+    }
+}
+
+/// How a feed is, for the bus.
+fn feed_view(id: FeedId, status: &FeedStatus, now: Timestamp) -> FeedView {
+    FeedView {
+        feed: id,
+        connected: status.connected,
+        since: status.since,
+        age_ms: status.last_message.map(|last| now.since_ms(last).max(0)),
+        messages: status.messages,
+        reconnects: status.reconnects,
+        ended: status.ended,
+        error: status.error.clone(),
+        quality: status.quality.map(|quality| FeedQuality {
+            source: quality.source,
+            streams: quality.streams as u64,
+            latency_ms: quality.latency_ms,
+            polls: quality.polls,
+            gaps: quality.gaps,
+            fetched: quality.fetched,
+            dropped: quality.dropped,
+            conflated: quality.conflated,
+            overflowed: quality.overflowed,
+        }),
+        time: now,
     }
 }
 

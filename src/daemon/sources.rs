@@ -101,7 +101,7 @@ fn source_of(
             symbols.iter().try_for_each(|symbol| symbol.check().map_err(|error| wrong(error.to_string())))?;
             Ok(FeedSource::Synthetic(SyntheticFeed { seed: *seed, symbols }))
         }
-        config::FeedSource::Blofin { poll_only, interval_ms } => {
+        config::FeedSource::Blofin { poll_only, standby, interval_ms } => {
             let access = match access {
                 Some(access) => Arc::clone(access),
                 None => {
@@ -114,6 +114,7 @@ fn source_of(
             Ok(FeedSource::Blofin(BlofinFeed {
                 symbols: feed.symbols.clone(),
                 poll_only: *poll_only,
+                standby: *standby,
                 interval: Duration::from_millis(interval_ms.unsigned_abs()),
                 stale_after: Duration::from_millis(feed.price_stale_after_ms.unsigned_abs()),
                 catalog: folder.map(|folder| folder.join(format!("instruments-{}.json", feed.id))),

@@ -44,8 +44,8 @@ pub struct Health {
     pub query_state: &'static str,
     /// Records on disk that the query store has not taken over yet.
     pub query_lag: u64,
-    /// Milliseconds since the last message of each feed.
-    pub feed_ages_ms: Vec<(FeedId, Option<i64>)>,
+    /// The connections of the feeds.
+    pub feeds: Vec<FeedView>,
     /// Now.
     pub time: Timestamp,
 }
@@ -82,10 +82,14 @@ pub struct FeedQuality {
     pub source: &'static str,
     /// Milliseconds from the venue's time of a message to ours, smoothed.
     pub latency_ms: Option<i64>,
+    /// Streams that are up.
+    pub streams: u64,
     /// Polls that were answered.
     pub polls: u64,
     /// Lost subscriptions.
     pub gaps: u64,
+    /// Trades that a break of the stream missed, fetched afterwards.
+    pub fetched: u64,
     /// Wrong rows.
     pub dropped: u64,
     /// Quotes that a newer one replaced.
@@ -96,10 +100,18 @@ pub struct FeedQuality {
 
 /// The payload of `daemon/health`.
 pub fn health(health: &Health) -> String {
-    let feeds = health
-        .feed_ages_ms
-        .iter()
-        .map(|(feed, age_ms)| Object::new().shown("feed", feed).integer_or_null("age_ms", *age_ms).finish());
+    let feeds = health.feeds.iter().map(|feed| {
+        let quality = feed.quality.as_ref();
+        Object::new()
+            .shown("feed", feed.feed)
+            .flag("connected", feed.connected)
+            .integer_or_null("age_ms", feed.age_ms)
+            .integer("reconnects", feed.reconnects)
+            .text_or_null("source", quality.map(|quality| quality.source))
+            .integer_or_null("latency_ms", quality.and_then(|quality| quality.latency_ms))
+            .integer_or_null("gaps", quality.and_then(|quality| i64::try_from(quality.gaps).ok()))
+            .finish()
+    });
     Object::new()
         .integer_or_null("memory_bytes", health.memory_bytes.map(|bytes| bytes as i64))
         .integer("commits_waiting", health.commits_waiting)
@@ -140,8 +152,10 @@ pub fn feed(view: &FeedView) -> String {
         .text_or_null("error", view.error.as_deref())
         .text_or_null("source", quality.map(|quality| quality.source))
         .integer_or_null("latency_ms", quality.and_then(|quality| quality.latency_ms))
+        .integer_or_null("streams", count(|quality| quality.streams))
         .integer_or_null("polls", count(|quality| quality.polls))
         .integer_or_null("gaps", count(|quality| quality.gaps))
+        .integer_or_null("fetched", count(|quality| quality.fetched))
         .integer_or_null("dropped", count(|quality| quality.dropped))
         .integer_or_null("conflated", count(|quality| quality.conflated))
         .integer_or_null("overflowed", count(|quality| quality.overflowed))

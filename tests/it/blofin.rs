@@ -1,9 +1,13 @@
 //! BloFin's public market data against real and documented payloads, where they are present, and against anything.
 
+mod bad_input;
+mod documented;
+mod faults;
 mod feed;
 mod fuzz;
 mod record;
 mod running;
+mod streams;
 mod tls;
 
 use std::path::{Path, PathBuf};

@@ -176,6 +176,21 @@ fn a_secret_that_everyone_can_read_is_a_warning() {
 }
 
 #[test]
+fn alerts_of_a_venues_prices_must_be_of_its_exchange() {
+    let check = |feed: &str, expected: Option<&str>| {
+        let text = format!(
+            "{feed}[strategy.s]\ntype = \"tradingview\"\nkey_required = false\nsymbols = [\"BTC-USDT\"]\n"
+        );
+        let config = load(&text, &[], &[]).config;
+        let settings = &config.tradingview()[&config.strategies[0].id];
+        assert_eq!(settings.exchange.as_deref(), expected, "{feed}");
+    };
+    check("[feed.blofin]\nsymbols = [\"BTC-USDT\"]\n", Some("BLOFIN"));
+    check("[feed.b]\nsource = \"blofin\"\nmode = \"poll\"\nsymbols = [\"BTC-USDT\"]\n", Some("BLOFIN"));
+    check("[feed.synthetic]\nsymbols = [\"BTC-USDT\"]\n", None);
+}
+
+#[test]
 fn the_effective_text_loads_to_the_same() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("x_BTC-USDT_y.csv");

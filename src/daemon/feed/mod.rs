@@ -73,10 +73,14 @@ pub struct Quality {
     pub source: &'static str,
     /// Milliseconds from the venue's time of a message to ours, smoothed; the clocks' difference is in it.
     pub latency_ms: Option<i64>,
+    /// Streams that are up: 2 with a standby.
+    pub streams: usize,
     /// Polls that were answered.
     pub polls: u64,
     /// Subscriptions that were found lost and made again.
     pub gaps: u64,
+    /// Trades that a break of the stream missed, and that were fetched afterwards.
+    pub fetched: u64,
     /// Rows that were wrong and are not taken.
     pub dropped: u64,
     /// Quotes that a newer one replaced before the engine had time.

@@ -83,10 +83,11 @@ fn write_daemon(text: &mut Text, health: &Health) {
     text.counter("mqtt_reconnects_total", "Connections to the broker after the first.", health.reconnects);
     text.gauge("signals_remembered", "Signals that are remembered.", health.signals_remembered);
     text.head("feed_age_seconds", "gauge", "Time since the last message of a feed.");
-    for (feed, age_ms) in &health.feed_ages_ms {
-        if let Some(age_ms) = age_ms {
+    for feed in &health.feeds {
+        if let Some(age_ms) = feed.age_ms {
             let (whole, rest) = (age_ms / 1_000, age_ms % 1_000);
-            text.labelled("feed_age_seconds", &[("feed", feed.as_str())], format_args!("{whole}.{rest:03}"));
+            let labels = [("feed", feed.feed.as_str())];
+            text.labelled("feed_age_seconds", &labels, format_args!("{whole}.{rest:03}"));
         }
     }
 }

@@ -116,7 +116,7 @@ pub(super) const FEED: &[Row] = &[Row::other(
     ("json_attr_t", r#""$base/feed/$feed""#),
     (
         "json_attr_tpl",
-        r#""{{ {'since': value_json.since, 'error': value_json.error, 'reconnects': value_json.reconnects} | tojson }}""#,
+        r#""{{ {'since': value_json.since, 'error': value_json.error, 'reconnects': value_json.reconnects, 'source': value_json.source, 'latency_ms': value_json.latency_ms, 'gaps': value_json.gaps} | tojson }}""#,
     ),
 ])];
 

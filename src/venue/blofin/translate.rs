@@ -80,6 +80,15 @@ impl Translator {
         market.instrument = instrument;
     }
 
+    /// The venue's names of the pairs that have traded, the last one first.
+    pub fn traded(&self) -> Vec<Symbol> {
+        let traded = self.markets.iter().filter(|(_, market)| market.traded > Timestamp::MIN);
+        let mut pairs: Vec<(Timestamp, Symbol)> =
+            traded.map(|(name, market)| (market.traded, *name)).collect();
+        pairs.sort_unstable_by(|a, b| b.cmp(a));
+        pairs.into_iter().map(|(_, name)| name).collect()
+    }
+
     /// How much was dropped, and why.
     pub fn drops(&self) -> Drops {
         self.drops

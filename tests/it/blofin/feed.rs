@@ -5,9 +5,8 @@ use std::time::Duration;
 use tradebus::daemon::feed::FeedStatus;
 use tradebus::model::market::PriceUpdate;
 
-use super::running::{PATIENCE, Running, Wish, assert_lawful, timed};
+use super::running::{Running, Wish, assert_lawful, timed};
 use crate::support::fake_blofin::{FakeBlofin, RestFault, StreamFault, now_ms};
-use crate::support::random::Random;
 
 #[test]
 fn prices_come_over_the_stream() {
@@ -238,52 +237,4 @@ fn a_busy_engine_gets_the_newest_quote_and_every_trade() {
         let status = feed.status(conflated).await;
         assert_eq!(status.quality.unwrap().overflowed, 0);
     });
-}
-
-/// `TRADEBUS_FAULTS` random faults (40), the chance from `TRADEBUS_SEED`; `scripts/feed-faults` has more.
-#[test]
-fn random_faults_end_with_the_right_prices() {
-    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
-    let faults = number("TRADEBUS_FAULTS").unwrap_or(40);
-    let seed = number("TRADEBUS_SEED").unwrap_or(1);
-    println!("seed {seed}");
-    let mut random = Random::new(seed);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let patience = PATIENCE * u32::try_from(1 + faults / 10).unwrap();
-    let test = async {
-        let pairs = ["BTC-USDT", "ETH-USDT", "SOL-USDT"];
-        let fake = FakeBlofin::start(&pairs).await;
-        let wish = Wish { symbols: &pairs, stale_after: Duration::from_secs(1), ..Wish::default() };
-        let mut feed = Running::start(&fake, wish);
-        for round in 0..faults {
-            let count = 1 + random.below(5) as usize;
-            match random.below(24) {
-                0 => fake.close(random.one_in(2)),
-                1 => fake.freeze(true),
-                2 => fake.send_raw("{".repeat(1 + random.below(2_000) as usize)),
-                3..=6 => fake.stream_fault(StreamFault::Drop(count)),
-                7..=10 => fake.stream_fault(StreamFault::Repeat(count)),
-                11..=13 => fake.stream_fault(StreamFault::Reorder(count)),
-                14..=16 => fake.stream_fault(StreamFault::Delay(count)),
-                17..=19 => fake.stream_fault(StreamFault::Garbage(count)),
-                20 => fake.rest_fault(RestFault::Refused),
-                21 => fake.rest_fault(RestFault::Garbage),
-                22 => fake.rest_fault(RestFault::Close),
-                _ => fake.rest_fault(RestFault::Code500),
-            }
-            // Whatever the fault did, the last price of a pair that traded gets through by one way or the other.
-            let pair = random.pick(&pairs);
-            let price = 1_000 + round;
-            for step in 0..5 {
-                fake.trade(pair, &format!("{price}.{step}"), "1");
-            }
-            feed.until(&format!("{pair} {price}.4 x 0.001")).await;
-            fake.freeze(false);
-        }
-        feed.source("stream").await;
-        let stats = fake.stats();
-        println!("{faults} faults, {} connections, {} requests", stats.connections, stats.requests_total());
-        assert_lawful(&fake);
-    };
-    runtime.block_on(async { tokio::time::timeout(patience, test).await.expect("it ends") });
 }

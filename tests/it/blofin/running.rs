@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep_until};
 use tradebus::daemon::clock::Clock;
 use tradebus::daemon::feed::blofin::Access;
 use tradebus::daemon::feed::{BlofinFeed, FeedSource, FeedStatus, FeedTask, run};
@@ -14,6 +15,8 @@ use tradebus::model::market::{Arrival, PriceUpdate};
 
 use crate::support::fake_blofin::FakeBlofin;
 
+/// When a test in compressed time gives up: a month.
+const AGES: Duration = Duration::from_secs(30 * 86_400);
 /// The whole test gives up after this.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -29,6 +32,9 @@ pub struct Running {
 pub struct Wish<'a> {
     pub symbols: &'a [&'a str],
     pub poll_only: bool,
+    pub standby: bool,
+    /// Between two polls.
+    pub interval: Duration,
     pub stale_after: Duration,
     pub catalog: Option<PathBuf>,
     pub room: usize,
@@ -42,6 +48,8 @@ impl Default for Wish<'_> {
         Wish {
             symbols: &["BTC-USDT"],
             poll_only: false,
+            standby: false,
+            interval: Duration::from_millis(250),
             stale_after,
             catalog: None,
             room: 1_024,
@@ -56,7 +64,8 @@ impl Running {
         let feed = BlofinFeed {
             symbols: wish.symbols.iter().map(|symbol| Symbol::new(symbol).unwrap()).collect(),
             poll_only: wish.poll_only,
-            interval: Duration::from_millis(250),
+            standby: wish.standby,
+            interval: wish.interval,
             stale_after: wish.stale_after,
             catalog: wish.catalog,
             access: Arc::new(access.unwrap()),
@@ -105,6 +114,18 @@ impl Running {
         }
     }
 
+    /// Lets time go by, while events are taken.
+    pub async fn pass(&mut self, time: Duration) {
+        let end = Instant::now() + time;
+        loop {
+            tokio::select! {
+                biased;
+                event = self.events.recv() => drop(event.expect("the feed goes on")),
+                () = sleep_until(end) => return,
+            }
+        }
+    }
+
     pub async fn source(&mut self, wanted: &str) -> FeedStatus {
         self.status(|status| status.quality.is_some_and(|quality| quality.source == wanted)).await
     }
@@ -113,6 +134,13 @@ impl Running {
         self.stop.send_replace(true);
         self.task.await.unwrap();
     }
+}
+
+/// Runs a test in compressed time: tokio's clock jumps to the next timer whenever nobody has anything to do.
+pub fn compressed(test: impl Future<Output = ()>) {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    runtime.block_on(async { tokio::time::timeout(AGES, test).await.expect("it ends") });
 }
 
 /// Runs a test, which must not take for ever.

@@ -173,14 +173,18 @@ fn unknown_keys_get_a_suggestion() {
 }
 
 #[test]
-fn problems_of_feeds() {
+fn problems_of_blofin() {
     let feed = |lines: &str, expected: &[&str]| {
-        check(&format!("[feed.x]\nsymbols = [\"BTC-USDT\"]\n{lines}"), expected)
+        check(&format!("[feed.x]\nsource = \"blofin\"\nsymbols = [\"BTC-USDT\"]\n{lines}"), expected)
     };
-    const USE: &str = "use \"blofin\", \"recording\" or \"synthetic\"";
-    feed("source = \"blofin\"\nmode = \"poll\"\ninterval_ms = 500", &[]);
+    feed("mode = \"poll\"\ninterval_ms = 500", &[]);
+    feed("standby = true", &[]);
     feed(
-        "source = \"blofin\"\nmode = \"push\"\ninterval_ms = 499\nprice_stale_after_ms = 999\nspeed = 2",
+        "mode = \"poll\"\nstandby = true",
+        &["feed.x.standby: true has no effect with mode = \"poll\", which has no stream"],
+    );
+    feed(
+        "mode = \"push\"\ninterval_ms = 499\nprice_stale_after_ms = 999\nspeed = 2",
         &[
             "feed.x.interval_ms: 499 is out of range of a venue; it must be 500 to 3600000",
             "feed.x.mode: \"push\" is not one of stream, poll",
@@ -188,6 +192,21 @@ fn problems_of_feeds() {
             "feed.x.speed: a \"blofin\" feed does not have this key",
         ],
     );
+    check(
+        "[feed.blofin]\nsymbols = [\"BTC-USDT\", \"ETH-USDT.SPOT\", \"BTC-USDT.PERP\"]",
+        &[
+            "feed.blofin.symbols[1]: \"ETH-USDT.SPOT\" is a spot pair, which is not available in this version",
+            "feed.blofin.symbols[2]: \"BTC-USDT.PERP\" is in the list already, under another name",
+        ],
+    );
+}
+
+#[test]
+fn problems_of_feeds() {
+    let feed = |lines: &str, expected: &[&str]| {
+        check(&format!("[feed.x]\nsymbols = [\"BTC-USDT\"]\n{lines}"), expected)
+    };
+    const USE: &str = "use \"blofin\", \"recording\" or \"synthetic\"";
     feed(
         "source = \"xeggex\"",
         &[&format!("feed.x.source: \"xeggex\" no longer exists: the exchange was shut down; {USE}")],
@@ -198,13 +217,6 @@ fn problems_of_feeds() {
         &["feed.x.source: \"syntetic\" is not a source; did you mean \"synthetic\"?"],
     );
     feed("", &[&format!("feed.x.source: is missing, and the feed's name is not a source; {USE}")]);
-    check(
-        "[feed.blofin]\nsymbols = [\"BTC-USDT\", \"ETH-USDT.SPOT\", \"BTC-USDT.PERP\"]",
-        &[
-            "feed.blofin.symbols[1]: \"ETH-USDT.SPOT\" is a spot pair, which is not available in this version",
-            "feed.blofin.symbols[2]: \"BTC-USDT.PERP\" is in the list already, under another name",
-        ],
-    );
     feed(
         "source = \"synthetic\"\nspeed = 2\nmode = \"poll\"",
         &[

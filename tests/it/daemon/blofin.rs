@@ -6,7 +6,7 @@ use super::edges::send;
 use crate::support::bus::{Bus, Heard};
 use crate::support::fake_blofin::FakeBlofin;
 use crate::support::mosquitto::{Mosquitto, Setup};
-use crate::support::program::Site;
+use crate::support::program::{Program, Site};
 
 const PRICE: &str = "price/blofin/BTC-USDT";
 
@@ -73,4 +73,50 @@ async fn prices_come_and_go_with_the_venue() {
     assert!(violations.is_empty(), "{violations:?}");
     assert_eq!(program.terminate().code, Some(0));
     assert!(super::verify(&site) > 0);
+}
+
+/// The shipped file with one feed in force: its header and its symbols are all that a user takes the "#" from.
+fn shipped() -> String {
+    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/config/default.toml"));
+    let text = text.expect("the shipped configuration");
+    let symbols = "symbols = [\"BTC-USDT\", \"ETH-USDT\"]";
+    let before = format!("#[feed.blofin]\n#source = \"blofin\"\n#{symbols}\n");
+    assert_eq!(text.matches(&before).count(), 1);
+    text.replace(&before, &format!("[feed.blofin]\n{symbols}\n"))
+}
+
+#[tokio::test]
+async fn the_shipped_configuration_needs_only_symbols_and_no_network() {
+    let broker = Mosquitto::start(Setup::default());
+    let mut bus = Bus::connect(broker.port, "ear").await;
+    let site = Site::new(broker.port);
+    site.write(&shipped());
+    // Where the test's broker and its folder are; and a venue that nobody reaches, wherever the test runs.
+    let broker_address = format!("mqtt://127.0.0.1:{}", broker.port);
+    let store = site.store().display().to_string();
+    let environment = [
+        ("TRADEBUS_MQTT__BROKER", broker_address.as_str()),
+        ("TRADEBUS_STORE__PATH", &store),
+        ("TRADEBUS_HTTP__LISTEN", "127.0.0.1:0"),
+        ("TRADEBUS_VENUE__BLOFIN__REST_URL", "https://127.0.0.1:1"),
+        ("TRADEBUS_VENUE__BLOFIN__WS_PUBLIC_URL", "wss://127.0.0.1:1/ws/public"),
+    ];
+    let config = site.config();
+    let mut program = Program::start_under(&environment, &["run", "--config", &config], &site.path("log"));
+    // It says so, and goes on trying: the second failure has other words in the log only.
+    bus.until("an alert", |heard| heard.alerts.iter().any(|alert| alert["code"] == "feed_failed")).await;
+    bus.until("the feed", |heard| feed(heard)["error"].is_string()).await;
+    let error = feed(&bus.heard)["error"].as_str().expect("a sentence").to_owned();
+    let words = "the venue's instruments are not known yet: no answer: ";
+    assert!(error.starts_with(words) && error.ends_with("; it is tried again"), "{error}");
+    assert_eq!(
+        (feed(&bus.heard)["connected"].clone(), feed(&bus.heard)["source"].clone()),
+        (false.into(), "none".into())
+    );
+    // It stays usable: it is online, takes a level, and ends at once when it is told to.
+    assert_eq!(bus.heard.word("daemon/state"), Some("online"));
+    bus.publish("tradebus/daemon/level/set", b"pause", false).await;
+    bus.until("the level", |heard| heard.word("daemon/level") == Some("pause")).await;
+    let ended = program.terminate();
+    assert!(ended.code == Some(0) && ended.after.as_secs() < 5, "{ended:?}");
 }

@@ -16,6 +16,8 @@ pub struct FakeMarket {
     best: Option<(String, String)>,
     mark: Option<(String, i64)>,
     sequence: u64,
+    /// Time of the last trade.
+    pub traded_ms: i64,
 }
 
 impl FakeMarket {
@@ -43,6 +45,7 @@ impl FakeMarket {
             best: None,
             mark: None,
             sequence: 0,
+            traded_ms: 0,
         }
     }
 
@@ -53,6 +56,7 @@ impl FakeMarket {
             r#"{{"instId":"{pair}","tradeId":"{id}","price":"{price}","size":"{contracts}","side":"buy","ts":"{time_ms}"}}"#
         );
         self.last = Some((price.to_owned(), contracts.to_owned()));
+        self.traded_ms = time_ms;
         self.trades.truncate(TRADES_MAX - 1);
         self.trades.push_front(row.clone());
         row
@@ -83,6 +87,8 @@ impl FakeMarket {
     /// The row of `market/tickers`; nothing before the first trade.
     pub fn ticker_row(&self, now_ms: i64) -> Option<String> {
         let (last, size) = self.last.as_ref()?;
+        // A ticker that tells of a trade is not older than it.
+        let now_ms = now_ms.max(self.traded_ms);
         let (bid, ask) = self.best.clone().unwrap_or_default();
         let side = if bid.is_empty() { "" } else { "1" };
         let pair = &self.pair;

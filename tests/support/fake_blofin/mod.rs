@@ -118,6 +118,10 @@ struct Shared {
     frozen: watch::Sender<bool>,
     /// Connections are refused while this is true.
     down: watch::Sender<bool>,
+    /// Streams are refused while this is true, REST answers.
+    no_streams: watch::Sender<bool>,
+    /// REST answers nothing while this is true, but takes requests.
+    held: watch::Sender<bool>,
 }
 
 impl Shared {
@@ -157,6 +161,8 @@ impl FakeBlofin {
             stats: watch::channel(Stats::default()).0,
             frozen: watch::channel(false).0,
             down: watch::channel(false).0,
+            no_streams: watch::channel(false).0,
+            held: watch::channel(false).0,
         });
         let markets = pairs.iter().map(|pair| ((*pair).to_owned(), FakeMarket::new(pair)));
         shared.state().markets = markets.collect();
@@ -175,10 +181,11 @@ impl FakeBlofin {
         format!("ws://127.0.0.1:{}/ws/public", self.port)
     }
 
-    /// A trade of so many contracts, now: over the stream, and in answers from now on.
+    /// A trade of so many contracts, now: over the stream, and in answers from now on. No two of a pair have the same
+    /// time, so that it can be told which one is newer.
     pub fn trade(&self, pair: &str, price: &str, contracts: &str) {
-        let now = now_ms();
-        self.trade_at(pair, price, contracts, now);
+        let last = self.shared.state().markets.get(pair).expect("a pair of the fake").traded_ms;
+        self.trade_at(pair, price, contracts, now_ms().max(last + 1));
     }
 
     /// A trade at a time.
@@ -234,6 +241,25 @@ impl FakeBlofin {
         self.shared.down.send_replace(down);
         if down {
             self.close(false);
+        }
+    }
+
+    /// New streams are closed at once, or taken again; REST goes on.
+    pub fn refuse_streams(&self, refused: bool) {
+        self.shared.no_streams.send_replace(refused);
+    }
+
+    /// Requests wait for their answers, or get them.
+    pub fn hold_rest(&self, held: bool) {
+        self.shared.held.send_replace(held);
+    }
+
+    /// Closes the stream that is open for longest, without a word.
+    pub fn close_first(&self) {
+        let mut state = self.shared.state();
+        state.clients.retain(|client| !client.is_closed());
+        if let Some(client) = state.clients.first() {
+            let _ = client.send(Order::Close { with_frame: false });
         }
     }
 

@@ -23,6 +23,8 @@ pub(super) async fn serve(socket: TcpStream, shared: &Arc<Shared>) {
             }
         }
         let target = request.split_whitespace().nth(1).unwrap_or_default();
+        // A fake that is gone holds nothing.
+        let _ = shared.held.subscribe().wait_for(|held| !held).await;
         let Some((status, body)) = answer(target, shared) else { return };
         let kind = if body.starts_with('<') { "text/html" } else { "application/json" };
         let head =

@@ -23,6 +23,9 @@ pub(super) async fn serve(socket: TcpStream, shared: &Arc<Shared>) {
         shared.violated("two new connections within a second".into());
         return;
     }
+    if *shared.no_streams.borrow() {
+        return;
+    }
     let Ok(socket) = tokio_tungstenite::accept_async(socket).await else { return };
     let (orders_in, orders) = mpsc::unbounded_channel();
     shared.state().clients.push(orders_in);
@@ -32,10 +35,6 @@ pub(super) async fn serve(socket: TcpStream, shared: &Arc<Shared>) {
     });
     let mut client = Client { socket, shared: Arc::clone(shared), topics: BTreeSet::new(), held: Vec::new() };
     client.run(orders).await;
-    shared.count(|stats| {
-        stats.open -= 1;
-        stats.topics -= client.topics.len();
-    });
 }
 
 /// Whether the last connection was less than a second ago.
@@ -50,6 +49,17 @@ struct Client {
     shared: Arc<Shared>,
     topics: BTreeSet<Topic>,
     held: Vec<String>,
+}
+
+/// Also when it is cut off in the middle of something.
+impl Drop for Client {
+    fn drop(&mut self) {
+        let topics = self.topics.len();
+        self.shared.count(|stats| {
+            stats.open -= 1;
+            stats.topics -= topics;
+        });
+    }
 }
 
 impl Client {

@@ -1,11 +1,36 @@
-//! When something that is asked for again and again is due.
+//! What is asked for, and when what is asked for again and again is due.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::rest::RestError;
 use crate::daemon::backoff::backoff;
+use crate::model::ids::Symbol;
+use crate::venue::blofin::request;
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ask {
+    Instruments,
+    Tickers,
+    Marks,
+    /// The last trades of a pair, by the venue's name.
+    Trades(Symbol),
+}
+
+impl Ask {
+    /// Where it is asked for.
+    pub(super) fn path(self) -> Cow<'static, str> {
+        match self {
+            Ask::Instruments => request::INSTRUMENTS.into(),
+            Ask::Tickers => request::TICKERS.into(),
+            Ask::Marks => request::MARK_PRICES.into(),
+            Ask::Trades(pair) => request::trades(pair, request::TRADES_MAX).into(),
+        }
+    }
+}
 
 /// Something that is asked for again and again.
 #[derive(Debug)]

@@ -48,6 +48,8 @@ pub struct Link {
     pub patience: Duration,
     /// Spaces out connections.
     pub gate: Arc<Gate>,
+    /// Goes with each event, to tell streams apart.
+    pub index: usize,
 }
 
 /// What a stream says.
@@ -63,7 +65,7 @@ pub enum LinkEvent {
 
 /// Runs until nobody takes its events. `frames` are sent as soon as they come; those that came before
 /// [`LinkEvent::Up`] are not.
-pub async fn keep(link: Link, mut frames: mpsc::Receiver<String>, events: mpsc::Sender<LinkEvent>) {
+pub async fn keep(link: Link, mut frames: mpsc::Receiver<String>, events: mpsc::Sender<(usize, LinkEvent)>) {
     let mut attempt = 0;
     for round in 0.. {
         link.gate.pass().await;
@@ -86,7 +88,7 @@ pub async fn keep(link: Link, mut frames: mpsc::Receiver<String>, events: mpsc::
         };
         let wait = backoff(attempt, round);
         attempt = attempt.saturating_add(1);
-        if events.send(LinkEvent::Down(error, wait)).await.is_err() {
+        if events.send((link.index, LinkEvent::Down(error, wait))).await.is_err() {
             return;
         }
         tokio::select! {
@@ -101,11 +103,11 @@ async fn session(
     link: &Link,
     socket: &mut Socket,
     frames: &mut mpsc::Receiver<String>,
-    events: &mpsc::Sender<LinkEvent>,
+    events: &mpsc::Sender<(usize, LinkEvent)>,
 ) -> Result<std::convert::Infallible, Option<SocketError>> {
     // What was meant for the last connection is of no use to this one.
     while frames.try_recv().is_ok() {}
-    events.send(LinkEvent::Up).await.map_err(|_| None)?;
+    events.send((link.index, LinkEvent::Up)).await.map_err(|_| None)?;
     let mut heard = Instant::now();
     let mut pinged = heard;
     let mut awaited: Option<Instant> = None;
@@ -119,7 +121,8 @@ async fn session(
             text = socket.receive() => {
                 heard = Instant::now();
                 awaited = None;
-                events.send(LinkEvent::Text(text.map_err(Some)?)).await.map_err(|_| None)?;
+                let text = LinkEvent::Text(text.map_err(Some)?);
+                events.send((link.index, text)).await.map_err(|_| None)?;
             }
             () = events.closed() => return Err(None),
             Some(frame) = frames.recv() => socket.send(frame).await.map_err(Some)?,

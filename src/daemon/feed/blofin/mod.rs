@@ -12,9 +12,11 @@ pub mod catalog;
 mod desk;
 mod errand;
 pub mod link;
+pub mod missed;
 pub mod queue;
 pub mod rates;
 pub mod rest;
+mod streams;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -51,6 +53,8 @@ pub struct BlofinFeed {
     pub symbols: Vec<Symbol>,
     /// Whether REST is asked all the time and no stream is opened.
     pub poll_only: bool,
+    /// Whether a second stream is kept, which takes over without a gap. What comes twice is dropped.
+    pub standby: bool,
     /// Between two polls.
     pub interval: Duration,
     /// How long the engine takes a price for fresh: what is watched here is watched within this time.
@@ -84,12 +88,6 @@ impl Access {
     }
 }
 
-/// A stream that is kept, and the way to it.
-struct Stream {
-    frames: mpsc::Sender<String>,
-    events: mpsc::Receiver<LinkEvent>,
-}
-
 pub(super) async fn run(
     id: FeedId,
     feed: BlofinFeed,
@@ -98,8 +96,8 @@ pub(super) async fn run(
 ) -> Result<(), FeedEnd> {
     let mut links = JoinSet::new();
     let ended = drive(Desk::new(id, &feed, clock), &feed, outlet, &mut links).await;
-    // Nobody takes the events of the stream any more, so it says goodbye and ends.
-    let _ = timeout(FAREWELL_MAX, links.join_next()).await;
+    // Nobody takes the events of the streams any more, so they say goodbye and end.
+    let _ = timeout(FAREWELL_MAX, async { while links.join_next().await.is_some() {} }).await;
     ended
 }
 
@@ -109,19 +107,14 @@ async fn drive(
     outlet: &mut Outlet,
     links: &mut JoinSet<()>,
 ) -> Result<(), FeedEnd> {
-    let mut stream: Option<Stream> = None;
+    let mut streams: Vec<mpsc::Sender<String>> = Vec::new();
+    let (events, mut news) = mpsc::channel(FRAMES_MAX);
     // Requests end with this function: what they bring is of no use to anybody else.
     let mut jobs: JoinSet<Job> = JoinSet::new();
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut stop = outlet.stop();
     loop {
-        let news = async {
-            match &mut stream {
-                Some(stream) => stream.events.recv().await,
-                None => std::future::pending().await,
-            }
-        };
         tokio::select! {
             biased;
             _ = stop.wait_for(|stop| *stop) => return Err(Stopped.into()),
@@ -134,7 +127,7 @@ async fn drive(
                     outlet.count(time);
                 }
             }
-            Some(news) = news => desk.news(news, Instant::now()),
+            Some((index, event)) = news.recv() => desk.news(index, event, Instant::now()),
             Some(done) = jobs.join_next() => {
                 if let Ok(job) = done {
                     desk.answered(job, Instant::now());
@@ -142,33 +135,40 @@ async fn drive(
             }
             _ = ticks.tick() => {
                 let now = Instant::now();
-                for path in desk.due(now) {
+                for ask in desk.due(now) {
                     let rest = feed.access.rest.clone();
-                    jobs.spawn(async move { Job { answer: rest.get(path).await, path, rest } });
+                    jobs.spawn(async move { Job { answer: rest.get(&ask.path()).await, ask, rest } });
                 }
             }
         }
-        if stream.is_none() && !feed.poll_only && desk.is_listed() {
-            stream = Some(open(feed, links));
-        } else if let Some(stream) = &stream {
-            for frame in desk.take_frames() {
-                // A stream that is down is told everything when it is back.
-                let _ = stream.frames.try_send(frame);
+        let wanted = if feed.poll_only || !desk.is_listed() { 0 } else { 1 + usize::from(feed.standby) };
+        while streams.len() < wanted {
+            streams.push(open(feed, links, streams.len(), events.clone()));
+        }
+        for (index, stream) in streams.iter().enumerate() {
+            for frame in desk.take_frames(index) {
+                // A stream that went down meanwhile is told everything when it is back.
+                let _ = stream.try_send(frame);
             }
         }
         desk.report(outlet);
     }
 }
 
-fn open(feed: &BlofinFeed, links: &mut JoinSet<()>) -> Stream {
+fn open(
+    feed: &BlofinFeed,
+    links: &mut JoinSet<()>,
+    index: usize,
+    events: mpsc::Sender<(usize, LinkEvent)>,
+) -> mpsc::Sender<String> {
     let link = Link {
         url: feed.access.ws_url.clone(),
         tls: Arc::clone(&feed.access.tls),
         patience: (feed.stale_after / 3).min(PATIENCE_MAX),
         gate: Arc::clone(&feed.access.gate),
+        index,
     };
     let (frames, inbox) = mpsc::channel(FRAMES_MAX);
-    let (outbox, events) = mpsc::channel(FRAMES_MAX);
-    links.spawn(link::keep(link, inbox, outbox));
-    Stream { frames, events }
+    links.spawn(link::keep(link, inbox, events));
+    frames
 }

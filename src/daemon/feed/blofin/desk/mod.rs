@@ -1,18 +1,24 @@
 //! What the feed decides: what to ask for and when, and what becomes of what comes. It waits for nothing itself.
 
-use std::collections::BTreeMap;
+mod report;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use serde_json::value::RawValue;
 use tokio::time::Instant;
+use tokio_tungstenite::tungstenite::Utf8Bytes;
 
+use super::BlofinFeed;
 use super::catalog::Catalog;
-use super::errand::Errand;
+use super::errand::{Ask, Errand};
 use super::link::LinkEvent;
+use super::missed::Missed;
 use super::queue::Queue;
 use super::rest::{Answer, Rest, RestError};
-use super::{BlofinFeed, Outlet};
+use super::streams::Streams;
 use crate::daemon::clock::Clock;
-use crate::daemon::feed::{FeedStatus, Notice, Quality};
+use crate::daemon::feed::{Notice, Quality};
 use crate::engine::effect::AlertLevel;
 use crate::model::ids::{FeedId, Symbol};
 use crate::model::market::{MarketEvent, PriceUpdate};
@@ -24,10 +30,6 @@ use crate::venue::blofin::translate::{Price, Translator};
 const INSTRUMENTS_EVERY: Duration = Duration::from_secs(3_600);
 /// Between two polls of the mark prices.
 const MARKS_EVERY: Duration = Duration::from_secs(5);
-/// What is counted is looked at this often, and alerted when it is too much.
-const REVIEW_EVERY: Duration = Duration::from_secs(60);
-/// Wrong rows between two reviews that are alerted.
-const FAULTS_MAX: u64 = 10;
 /// Polls in a row that know something new of a pair whose stream is silent, until its subscription counts as lost.
 const MISSES_MAX: u8 = 2;
 /// What a new delay weighs in the latency that is shown.
@@ -35,9 +37,19 @@ const LATENCY_WEIGHT: i64 = 16;
 
 /// A request that came back.
 pub(super) struct Job {
-    pub(super) path: &'static str,
+    pub(super) ask: Ask,
     pub(super) answer: Result<Answer, RestError>,
     pub(super) rest: Rest,
+}
+
+/// Where prices come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Origin {
+    Stream,
+    /// An answer about how it stands now.
+    Poll,
+    /// An answer about trades that are over.
+    Past,
 }
 
 /// What is known of a pair's own messages.
@@ -64,12 +76,11 @@ pub(super) struct Desk {
     instruments: Errand,
     tickers: Errand,
     marks: Errand,
-    is_streaming: bool,
+    streams: Streams,
+    missed: Missed,
     is_polling: bool,
     /// Whether all pairs are to be asked for, because the stream is new.
     wants_snapshot: bool,
-    connections: u32,
-    frames: Vec<String>,
     quality: Quality,
     /// Why there are no prices.
     trouble: Option<String>,
@@ -98,11 +109,10 @@ impl Desk {
             instruments: Errand::new(now),
             tickers: Errand::new(now),
             marks: Errand::new(now),
-            is_streaming: false,
+            streams: Streams::default(),
+            missed: Missed::default(),
             is_polling: false,
             wants_snapshot: false,
-            connections: 0,
-            frames: Vec::new(),
             quality: Quality::default(),
             trouble: None,
             refused: None,
@@ -125,39 +135,44 @@ impl Desk {
         self.catalog.symbols().flat_map(|(_, listing)| topics_of(listing.symbol())).collect()
     }
 
-    /// Frames for the stream, once.
-    pub(super) fn take_frames(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.frames)
+    /// Frames for one of the streams, once.
+    pub(super) fn take_frames(&mut self, index: usize) -> Vec<String> {
+        self.streams.take_frames(index)
     }
 
-    /// The paths that are to be asked for now.
-    pub(super) fn due(&mut self, now: Instant) -> Vec<&'static str> {
+    /// What is to be asked for now.
+    pub(super) fn due(&mut self, now: Instant) -> Vec<Ask> {
         self.review(now);
-        let mut paths = Vec::new();
+        self.missed.overdue(now).into_iter().for_each(|pair| self.release(pair, now));
+        let mut asks = Vec::new();
         if self.instruments.start(now) {
-            paths.push(request::INSTRUMENTS);
+            asks.push(Ask::Instruments);
         }
         if !self.is_listed() {
-            return paths;
+            return asks;
         }
-        let polls = self.poll_only || !self.is_streaming;
+        asks.extend(self.missed.take_due().into_iter().map(Ask::Trades));
+        let polls = self.poll_only || self.streams.up() == 0;
         let silent = self.heard.values().any(|heard| now.duration_since(heard.any) >= self.silence);
-        if (polls || silent || self.wants_snapshot) && self.tickers.start(now) {
-            paths.push(request::TICKERS);
+        // What was missed comes before the snapshot, which is newer.
+        let asks_stream = (silent || self.wants_snapshot) && self.missed.is_over();
+        if (polls || asks_stream) && self.tickers.start(now) {
+            asks.push(Ask::Tickers);
         }
         if polls && self.marks.start(now) {
-            paths.push(request::MARK_PRICES);
+            asks.push(Ask::Marks);
         }
-        paths
+        asks
     }
 
     /// Takes what a request brought.
     pub(super) fn answered(&mut self, job: Job, now: Instant) {
-        let Job { path, answer, rest } = job;
+        let Job { ask, answer, rest } = job;
         let rows = answer.as_ref().map_err(Clone::clone).and_then(|answer| rest.rows(answer));
         let time = self.clock.now();
-        match (path, &rows) {
-            (request::INSTRUMENTS, Ok(rows)) => {
+        match (ask, &rows) {
+            (Ask::Trades(pair), rows) => return self.fetched(pair, rows.as_deref().unwrap_or_default(), now),
+            (Ask::Instruments, Ok(rows)) => {
                 let found = self.catalog.update(rows, false);
                 self.list(&found.listed, now);
                 for text in found.changed {
@@ -171,79 +186,112 @@ impl Desk {
                     self.refused = refused;
                 }
             }
-            (request::TICKERS, Ok(rows)) => {
+            (Ask::Tickers, Ok(rows)) => {
                 self.translator.tickers(time, rows, &mut self.prices);
                 self.quality.polls += 1;
                 self.is_polling = true;
                 self.wants_snapshot = false;
                 self.trouble = None;
-                self.deliver(now, false);
+                self.deliver(now, Origin::Poll);
             }
-            (_, Ok(rows)) => {
+            (Ask::Marks, Ok(rows)) => {
                 self.translator.mark_prices(time, rows, &mut self.prices);
-                self.deliver(now, false);
+                self.deliver(now, Origin::Poll);
             }
-            (_, Err(error)) => self.failed(path, error),
+            (_, Err(error)) => self.failed(ask, error),
         }
         let failed = rows.err();
-        let (errand, every) = match path {
-            request::INSTRUMENTS => (&mut self.instruments, INSTRUMENTS_EVERY),
-            request::TICKERS => (&mut self.tickers, self.interval),
+        let (errand, every) = match ask {
+            Ask::Instruments => (&mut self.instruments, INSTRUMENTS_EVERY),
+            Ask::Tickers => (&mut self.tickers, self.interval),
             _ => (&mut self.marks, MARKS_EVERY),
         };
         errand.end(now, every, failed.as_ref());
     }
 
-    fn failed(&mut self, path: &str, error: &RestError) {
-        tracing::debug!(feed = self.id.as_str(), path, "poll: {error}");
-        let text = match path {
-            request::TICKERS => format!("polling: {error}; it is tried again"),
-            request::INSTRUMENTS if !self.is_listed() => {
+    /// Takes the last trades of a pair, as far as they are news; without any, what the stream brought goes on.
+    fn fetched(&mut self, pair: Symbol, rows: &[&RawValue], now: Instant) {
+        self.translator.trades(self.clock.now(), rows, &mut self.prices);
+        self.quality.fetched += self.prices.len() as u64;
+        self.deliver(now, Origin::Past);
+        self.release(pair, now);
+    }
+
+    /// Takes the frames of a pair that had to wait.
+    fn release(&mut self, pair: Symbol, now: Instant) {
+        for frame in self.missed.end(pair) {
+            self.text(0, &frame, now);
+        }
+    }
+
+    fn failed(&mut self, ask: Ask, error: &RestError) {
+        tracing::debug!(feed = self.id.as_str(), ?ask, "poll: {error}");
+        let text = match ask {
+            Ask::Tickers => format!("polling: {error}; it is tried again"),
+            Ask::Instruments if !self.is_listed() => {
                 format!("the venue's instruments are not known yet: {error}; it is tried again")
             }
             _ => return,
         };
         self.is_polling = false;
-        if !self.is_streaming && self.trouble.as_ref() != Some(&text) {
+        if self.streams.up() == 0 && self.trouble.as_ref() != Some(&text) {
             tracing::warn!(feed = self.id.as_str(), "{text}");
             self.trouble = Some(text);
         }
     }
 
-    /// Takes what the stream says.
-    pub(super) fn news(&mut self, news: LinkEvent, now: Instant) {
+    /// Takes what a stream says.
+    pub(super) fn news(&mut self, index: usize, news: LinkEvent, now: Instant) {
         match news {
             LinkEvent::Up => {
-                tracing::info!(feed = self.id.as_str(), "stream connected");
-                self.is_streaming = true;
+                tracing::info!(feed = self.id.as_str(), stream = index, "stream connected");
                 self.trouble = None;
-                self.connections += 1;
-                self.frames = request::subscribe(&self.topics());
-                // A stream has no replay: what it missed is asked for.
-                self.tickers.due = now;
-                self.wants_snapshot = true;
+                let is_back = self.streams.were_up();
+                let frames = request::subscribe(&self.topics());
+                if self.streams.connected(index, frames) {
+                    self.after_break(is_back, now);
+                }
             }
             LinkEvent::Down(error, wait) => {
-                tracing::warn!(feed = self.id.as_str(), retry_in_ms = wait.as_millis(), "stream: {error}");
-                if !self.is_streaming && !self.is_polling {
+                let retry_in_ms = wait.as_millis();
+                tracing::warn!(feed = self.id.as_str(), stream = index, retry_in_ms, "stream: {error}");
+                if self.streams.up() == 0 && !self.is_polling {
                     self.trouble.get_or_insert(format!("stream: {error}; it is tried again"));
                 }
-                if self.is_streaming {
+                if self.streams.lost(index) {
                     // Polls take over at once.
                     (self.tickers.due, self.marks.due) = (now, now);
                     self.is_polling = false;
+                    self.missed.all().into_iter().for_each(|pair| self.release(pair, now));
                 }
-                self.is_streaming = false;
             }
-            LinkEvent::Text(text) => self.text(&text, now),
+            LinkEvent::Text(text) => self.text(index, &text, now),
         }
     }
 
-    fn text(&mut self, text: &str, now: Instant) {
+    /// A stream has no replay: what it missed is asked for, first the trades, then how it stands now.
+    fn after_break(&mut self, is_back: bool, now: Instant) {
+        self.tickers.due = now;
+        self.wants_snapshot = true;
+        // Nobody could be heard meanwhile.
+        self.heard.values_mut().for_each(|heard| (heard.stream, heard.misses) = (now, 0));
+        if is_back {
+            self.missed.begin(now, self.translator.traded().into_iter());
+        }
+    }
+
+    fn text(&mut self, index: usize, text: &Utf8Bytes, now: Instant) {
         match stream::read(text) {
+            Ok(Frame::Data { topic: (Channel::MarkCandle(_), _), .. }) if !self.streams.leads(index) => {}
             Ok(Frame::Data { topic, rows }) => {
+                if topic.0 == Channel::Trades && self.missed.waits_for(topic.1) {
+                    if self.missed.hold(topic.1, text) {
+                        return;
+                    }
+                    self.release(topic.1, now);
+                }
                 self.translator.rows(self.clock.now(), topic, &rows, &mut self.prices);
-                self.deliver(now, true);
+                self.deliver(now, Origin::Stream);
             }
             Ok(Frame::Error { code, text }) => {
                 let text = format!("the venue refuses a subscription with code {code}: {text}");
@@ -259,45 +307,44 @@ impl Desk {
     }
 
     /// Hands prices to the queue, and notes who was heard of.
-    fn deliver(&mut self, now: Instant, by_stream: bool) {
+    fn deliver(&mut self, now: Instant, origin: Origin) {
         let time_now = self.clock.now();
+        let mut missing = BTreeSet::new();
         for (symbol, time, update) in std::mem::take(&mut self.prices) {
             let is_mark = matches!(update, PriceUpdate::Mark { .. });
             if let Some(heard) = self.heard.get_mut(&symbol).filter(|_| !is_mark) {
                 let silent = now.duration_since(heard.stream) >= self.silence;
                 heard.any = now;
-                if by_stream {
-                    heard.stream = now;
-                    heard.misses = 0;
-                } else if self.is_streaming && silent && update != PriceUpdate::Confirmed {
-                    heard.misses += 1;
+                if origin == Origin::Stream {
+                    (heard.stream, heard.misses) = (now, 0);
+                } else if origin == Origin::Poll && silent && update != PriceUpdate::Confirmed {
+                    missing.insert(symbol);
                 }
             }
-            if by_stream && !is_mark {
+            if origin == Origin::Stream && !is_mark {
                 let delay_ms = time_now.since_ms(time);
                 let latency_ms = self.quality.latency_ms.unwrap_or(delay_ms);
                 self.quality.latency_ms = Some(latency_ms + (delay_ms - latency_ms) / LATENCY_WEIGHT);
             }
             self.queue.push(MarketEvent { feed: self.id, symbol, time, update });
         }
-        let lost: Vec<Symbol> = self
-            .heard
-            .iter()
-            .filter(|(_, heard)| heard.misses >= MISSES_MAX)
-            .map(|(symbol, _)| *symbol)
-            .collect();
-        for symbol in lost {
-            tracing::warn!(
-                feed = self.id.as_str(),
-                symbol = symbol.as_str(),
-                "silent in the stream: subscribed again"
-            );
-            self.quality.gaps += 1;
-            if let Some(heard) = self.heard.get_mut(&symbol) {
-                (heard.misses, heard.stream) = (0, now);
-            }
-            self.subscribe(symbol);
+        if self.streams.up() > 0 {
+            missing.into_iter().for_each(|symbol| self.missing(symbol, now));
         }
+    }
+
+    /// A poll knows something new of a pair that the stream is silent about. When that happens again, it is no chance.
+    fn missing(&mut self, symbol: Symbol, now: Instant) {
+        let Some(heard) = self.heard.get_mut(&symbol) else { return };
+        heard.misses += 1;
+        if heard.misses < MISSES_MAX {
+            return;
+        }
+        (heard.misses, heard.stream) = (0, now);
+        self.quality.gaps += 1;
+        let (feed, symbol_text) = (self.id.as_str(), symbol.as_str());
+        tracing::warn!(feed, symbol = symbol_text, "silent in the stream: subscribed again");
+        self.subscribe(symbol);
     }
 
     /// Makes pairs known to the engine and the stream, with their steps.
@@ -314,7 +361,7 @@ impl Desk {
             let is_new = !self.heard.contains_key(symbol);
             let heard = Heard { stream: now, any: now, misses: 0 };
             self.heard.entry(*symbol).or_insert(heard);
-            if is_new && self.connections > 0 {
+            if is_new && self.streams.were_up() {
                 self.subscribe(*symbol);
             }
         }
@@ -324,73 +371,8 @@ impl Desk {
         let listing =
             self.catalog.symbols().find(|(listed, _)| *listed == symbol).map(|(_, listing)| listing);
         let Some(topics) = listing.map(|listing| topics_of(listing.symbol())) else { return };
-        self.frames.extend(request::unsubscribe(&topics));
-        self.frames.extend(request::subscribe(&topics));
-    }
-
-    /// Alerts what became too much since the last look.
-    fn review(&mut self, now: Instant) {
-        let (faults, overflowed) = (self.translator.drops().faults(), self.queue.overflowed);
-        let (since, faults_before, overflowed_before) = self.reviewed;
-        if now.duration_since(since) < REVIEW_EVERY {
-            return;
-        }
-        self.reviewed = (now, faults, overflowed);
-        if faults - faults_before >= FAULTS_MAX {
-            let last = self.translator.take_last_fault().unwrap_or_default();
-            let text = format!(
-                "{} rows of the venue were dropped in a minute, the last: {last}",
-                faults - faults_before
-            );
-            self.notice(AlertLevel::Warning, "prices_dropped", text);
-        }
-        if overflowed > overflowed_before {
-            let text = format!(
-                "{} trades were dropped: the engine does not keep up",
-                overflowed - overflowed_before
-            );
-            self.notice(AlertLevel::Error, "trades_dropped", text);
-        }
-    }
-
-    fn notice(&mut self, level: AlertLevel, code: &'static str, text: String) {
-        let text = format!("feed {}: {text}", self.id);
-        self.notices.push(Notice { level, code, text, time: self.clock.now() });
-    }
-
-    /// Tells how the feed is.
-    pub(super) fn report(&mut self, outlet: &Outlet) {
-        let drops = self.translator.drops();
-        self.quality.dropped =
-            drops.iter().filter(|(reason, _)| reason.is_fault()).map(|(_, count)| count).sum();
-        (self.quality.conflated, self.quality.overflowed) = (self.queue.conflated, self.queue.overflowed);
-        self.quality.source = match (self.is_streaming, self.is_polling) {
-            (true, _) => "stream",
-            (false, true) => "poll",
-            (false, false) => "none",
-        };
-        let connected = self.is_streaming || self.is_polling;
-        let error = self.trouble.clone().or_else(|| self.refused.clone());
-        let reconnects = self.connections.saturating_sub(1);
-        let (quality, time) = (self.quality, self.clock.now());
-        let notices = &mut self.notices;
-        outlet.update(|status: &mut FeedStatus| {
-            let before = status.quality.map(|quality| quality.source);
-            let changed = status.connected != connected
-                || status.error != error
-                || status.reconnects != reconnects
-                || before != Some(quality.source)
-                || !notices.is_empty();
-            if status.connected != connected || status.since.is_none() {
-                status.since = Some(time);
-            }
-            status.connected = connected;
-            status.error = error;
-            status.reconnects = reconnects;
-            status.quality = Some(quality);
-            status.add(notices.drain(..));
-            changed
-        });
+        self.streams.tell(&request::unsubscribe(&topics));
+        self.streams.tell(&request::subscribe(&topics));
     }
 }
 
