@@ -266,6 +266,7 @@ impl EngineLoop {
             match effect {
                 Effect::Persist(record) => records.push(Item::Record(Box::new(record))),
                 Effect::Publish(update) => updates.push(update),
+                Effect::Send(_) => {}
                 Effect::Reply { token, result } => answers.push((token, Ok(result))),
                 Effect::Answer { token, answer } => answers.push((token, Err(answer))),
             }

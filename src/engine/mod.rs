@@ -137,7 +137,7 @@ impl Engine {
                 start::announced(&mut desk, devices);
             }
             Event::Store { available } => self.on_store(at, available, effects),
-            Event::Wakeup => {}
+            Event::Venue(_) | Event::Wakeup => {}
             Event::Shutdown => {
                 let mut desk = Desk::new(at, &mut self.state, &self.prices, effects);
                 self.exchanges.sample(&mut desk, None);

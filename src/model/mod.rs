@@ -10,4 +10,5 @@ pub mod position;
 pub mod report;
 pub mod signal;
 pub mod time;
+pub mod trading;
 pub mod units;

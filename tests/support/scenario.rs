@@ -232,6 +232,7 @@ impl Scenario {
                 let payload = self.numbered(payload);
                 self.put("answer", &payload);
             }
+            Effect::Send(dispatch) => self.put("send", &format!("{dispatch:?}")),
             Effect::Reply { .. } => {}
         }
     }
