@@ -6,6 +6,7 @@
 //! wakes late changes nothing.
 
 pub mod admission;
+pub mod decision;
 pub mod desk;
 pub mod effect;
 pub mod event;
@@ -28,6 +29,9 @@ pub mod signal_rate;
 pub mod sizing;
 pub mod start;
 pub mod state;
+pub mod stop_book;
+pub mod stop_wish;
+pub mod stops;
 pub mod strategy_manager;
 
 use desk::Desk;
