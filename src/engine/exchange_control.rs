@@ -292,7 +292,8 @@ impl ExchangeControl {
                 self.cancel_excess(desk, index, symbol, reports);
             }
             if let Some(symbol) = symbol {
-                self.protect(desk, index, symbol, reports);
+                let recheck = matches!(report, ExecutionReport::Cancelled { .. });
+                self.protect(desk, index, (symbol, recheck), reports);
             }
         }
         reports.clear();
@@ -376,9 +377,10 @@ pub fn is_sent_exit(order: &Order) -> bool {
     order.reduce_only && order.order_type == OrderType::Market
 }
 
-/// Whether an order of the journal rests at this strategy's exchange.
+/// Whether an order of the journal rests at this strategy's exchange, or a touched stop became it.
 fn is_resting(order: &Order, strategy: &StrategySettings) -> bool {
+    let rests = matches!(order.status, OrderStatus::Working | OrderStatus::PartlyFilled);
     order.strategy == strategy.id
-        && matches!(order.status, OrderStatus::Working | OrderStatus::PartlyFilled)
+        && (rests || order.is_of_stop())
         && strategy.markets.contains_key(&order.symbol)
 }

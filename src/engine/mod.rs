@@ -44,6 +44,8 @@ use settings::EngineSettings;
 use state::State;
 use strategy_manager::StrategyManager;
 
+use crate::model::ids::{StrategyId, Symbol};
+use crate::model::stop::ProtectiveStop;
 use crate::model::time::{DAY_MS, Timestamp};
 
 /// A store that fails this long reduces the daemon, in milliseconds.
@@ -91,6 +93,11 @@ impl Engine {
     /// What it was told at its start.
     pub fn settings(&self) -> &EngineSettings {
         &self.settings
+    }
+
+    /// The stop that a strategy's exchange keeps for a symbol.
+    pub fn kept_stop(&self, strategy: StrategyId, symbol: Symbol) -> Option<&ProtectiveStop> {
+        self.exchanges.kept_stop(self.exchanges.account_of(strategy)?, symbol)
     }
 
     /// The prices.

@@ -154,7 +154,7 @@ impl ExchangeControl {
             desk.record(Record::Triggers(named));
         }
         self.with_reports(desk, index, |control, desk, reports| {
-            control.protect(desk, index, symbol, reports);
+            control.protect(desk, index, (symbol, false), reports);
         });
     }
 }

@@ -33,12 +33,13 @@ impl ExchangeControl {
         self.accounts[index].exchange.stop(symbol)
     }
 
-    /// Brings the stop that the exchange keeps for a symbol in line with the position and what was asked for.
+    /// Brings the stop that the exchange keeps for a symbol in line with the position and what was asked for. It is
+    /// told of the same one again to `recheck` it, because an order is gone that stood in for a touched one.
     pub(super) fn protect(
         &mut self,
         desk: &mut Desk<'_>,
         index: usize,
-        symbol: Symbol,
+        (symbol, recheck): (Symbol, bool),
         reports: &mut Vec<ExecutionReport>,
     ) {
         let Some(key) = self.market_of(index, symbol) else { return };
@@ -57,10 +58,10 @@ impl ExchangeControl {
             account.positions_dirty.insert(symbol);
             account.dirty = Dirty::Now;
         }
-        if !same || (wanted.is_none() && self.accounts[index].exchange.stop(symbol).is_some()) {
+        if !same || recheck || (wanted.is_none() && self.accounts[index].exchange.stop(symbol).is_some()) {
             let view = desk.prices.get(key).expect("a strategy's market is configured").view(desk.at);
-            let exchange = &mut self.accounts[index].exchange;
-            exchange.protect(desk.at, symbol, wanted.as_ref(), &view, reports);
+            let kept = desk.state().stops.of_position(strategy, symbol).and_then(|stops| stops.kept.as_ref());
+            self.accounts[index].exchange.protect(desk.at, symbol, kept, &view, reports);
         }
     }
 
@@ -106,7 +107,7 @@ impl ExchangeControl {
             let reason = OrderReason::of_stop(touched.cause);
             self.accounts[index].exchange.cancel(order_id, reason, reports);
         }
-        self.protect(desk, index, symbol, reports);
+        self.protect(desk, index, (symbol, false), reports);
         let view = desk.prices.get(key).expect("a strategy's market is configured").view(desk.at);
         let approved = approve_reduction(order);
         self.accounts[index].exchange.close_touched(desk.at, approved, &view, reports);
@@ -142,14 +143,14 @@ impl ExchangeControl {
         Some((key, Order { reason, ..draft.order(id, desk.at) }))
     }
 
-    /// After a restart: orders of touched stops that it cancelled leave a position without a stop.
+    /// After a restart: a position whose symbol came back into the configuration is protected again.
     pub(super) fn protect_all(&mut self, desk: &mut Desk<'_>) {
         let stops = desk.state().stops.positions();
         let held: Vec<(StrategyId, Symbol)> = stops.map(|(strategy, symbol, _)| (strategy, symbol)).collect();
         for (strategy, symbol) in held {
             if let Some(index) = self.account_of(strategy) {
                 self.with_reports(desk, index, |control, desk, reports| {
-                    control.protect(desk, index, symbol, reports);
+                    control.protect(desk, index, (symbol, false), reports);
                 });
             }
         }

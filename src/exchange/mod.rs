@@ -79,12 +79,13 @@ pub trait Exchange: std::fmt::Debug + Send {
     /// When, and for which symbol, it wants to be woken next.
     fn next_wakeup(&self) -> Option<(Timestamp, Symbol)>;
 
-    /// Takes back a resting order after a restart.
+    /// Takes back a resting order after a restart, and one that a touched stop became.
     fn restore(&mut self, order: &Order);
 
     /// Keeps this stop for the position in `symbol` from now on, instead of the one before. `None`: keeps none, because
     /// the position is gone or its stop became an order. When the last price is beyond a trigger already, it is touched
-    /// at once. What it keeps at most is one stop for each symbol, and never for more than is held.
+    /// at once. It may be told of the same stop again. What it keeps is at most one stop for each symbol, and never for
+    /// more than is held.
     fn protect(
         &mut self,
         at: Timestamp,

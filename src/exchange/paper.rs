@@ -264,7 +264,11 @@ impl Exchange for PaperExchange {
     }
 
     fn restore(&mut self, order: &Order) {
-        self.resting.push(PaperOrder::of(order));
+        let order = PaperOrder::of(order);
+        match order.order_type {
+            OrderType::Limit { .. } => self.resting.push(order),
+            OrderType::Market => self.pending.push(Pending { order, due: Timestamp::MIN, updates_min: 0 }),
+        }
     }
 
     fn protect(
@@ -323,3 +327,7 @@ impl PaperOrder {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "paper_tests.rs"]
+mod tests;
