@@ -83,8 +83,6 @@ pub(super) fn decide(
     if cancel_first {
         cancel_symbol(desk, exchanges, admitted, signal);
     }
-    let held = desk.state().strategies[&admitted.settings.id].positions.get(&signal.symbol);
-    let reduces_own = opened.is_zero() && held.is_some_and(|held| held.side() == signal.action.side());
     let mut decision = match send(desk, exchanges, admitted, signal, (quantity, opened)) {
         Ok(decision) => decision,
         Err(refusal) => return Decision::rejected(admitted.room.or(signal.action, refusal)),
@@ -93,8 +91,8 @@ pub(super) fn decide(
     if only_closes {
         notes.push("the level allows only the closing part of this flip".to_string());
     }
-    if opened.is_zero() && names_stops(signal) {
-        notes.extend(stops_of_exit(desk, exchanges, admitted, signal, reduces_own));
+    if names_stops(signal) && !brings_stops(signal, quantity, opened) {
+        notes.extend(stops_beside(desk, exchanges, admitted, signal));
     }
     decision.note = (!notes.is_empty()).then(|| notes.join("; "));
     decision
@@ -127,20 +125,24 @@ fn change_stops(
     Decision { note: Some("the stops were changed".into()), ..Decision::done(Outcome::Filled) }
 }
 
-/// Sets the stops that a signal names which only reduces, where it leaves its side held. An exit is not refused for
-/// them; gives what a person should know.
-fn stops_of_exit(
+/// Whether the stops that a signal names belong to its order: one that opens or enlarges the side that it names.
+fn brings_stops(signal: &Signal, quantity: Quantity, opened: Quantity) -> bool {
+    !opened.is_zero() && Side::of(quantity) == signal.action.side()
+}
+
+/// Sets the stops that a target names whose order makes its side smaller: of what is held, and of what works for it.
+/// An exit is not refused for them; gives what a person should know.
+fn stops_beside(
     desk: &mut Desk<'_>,
     exchanges: &mut ExchangeControl,
     admitted: &Admitted<'_>,
     signal: &Signal,
-    reduces_own: bool,
 ) -> Option<String> {
     let market = desk.prices.get(admitted.key).expect("a strategy's market is configured");
-    if !reduces_own {
-        return Some("stop_loss and take_profit are not kept: this only reduces".into());
-    }
     let prices = prices_of(desk.state(), admitted.settings.id, signal, market.reference());
+    if !signal.action.is_target() || prices.is_none() {
+        return Some("stop_loss and take_profit are not kept: nothing of this side is left".into());
+    }
     match triggers_of(desk.state(), signal, market.view(desk.at).instrument, prices) {
         Ok(triggers) => {
             let targets = stop_targets(desk.state(), admitted.settings.id, signal, &triggers);
@@ -235,8 +237,10 @@ fn send(
         let side = Side::of(quantity);
         let taker = taker_price(side, &market.view(desk.at), settings.paper.slippage_bps);
         let limit = order_type.price();
-        let entered = price_entered(side, limit, market.reference()).map(|price| (price, price));
-        triggers = triggers_of(desk.state(), signal, instrument, entered)?;
+        if brings_stops(signal, quantity, opened) {
+            let entered = price_entered(side, limit, market.reference()).map(|price| (price, price));
+            triggers = triggers_of(desk.state(), signal, instrument, entered)?;
+        }
         let Some(price) = limit.or(taker).or(market.reference()) else {
             return Err(Refusal::new(Reason::NoPrice, "the feed has not sent a price yet"));
         };

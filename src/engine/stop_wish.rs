@@ -23,7 +23,7 @@ pub(super) fn names_stops(signal: &Signal) -> bool {
 /// which a position is entered, or the last price when it is held.
 ///
 /// # Errors
-/// `malformed` for a stop on the wrong side of the price, `no_price` when there is none to hold it against.
+/// `price_deviation` for a stop on the wrong side of the price, `no_price` when there is none to hold it against.
 pub(super) fn triggers_of(
     state: &State,
     signal: &Signal,
@@ -96,7 +96,7 @@ fn checked(
     };
     let wanted = if below { "below" } else { "above" };
     let detail = format!("{}: {shown} must be {wanted} the price {price}", cause.as_str());
-    Err(Refusal::new(Reason::Malformed, detail))
+    Err(Refusal::new(Reason::PriceDeviation, detail))
 }
 
 /// Whose stops a signal changes that makes no entry: the position's (`None`) and those of working entries of its side,
@@ -188,10 +188,10 @@ mod tests {
         check(StopLoss, Side::Sell, "105.4", "105");
         check(TakeProfit, Side::Sell, "95.1", "95.5");
         check(StopLoss, Side::Buy, "0.0001", "0.5");
-        check(StopLoss, Side::Buy, "100", "malformed: stop_loss: 100 must be below the price 100");
-        check(StopLoss, Side::Sell, "102", "malformed: stop_loss: 102 must be above the price 102");
-        check(TakeProfit, Side::Buy, "99", "malformed: take_profit: 99 must be above the price 102");
-        let near = "malformed: stop_loss: 99.9, on the tick 100, must be below the price 100";
+        check(StopLoss, Side::Buy, "100", "price_deviation: stop_loss: 100 must be below the price 100");
+        check(StopLoss, Side::Sell, "102", "price_deviation: stop_loss: 102 must be above the price 102");
+        check(TakeProfit, Side::Buy, "99", "price_deviation: take_profit: 99 must be above the price 102");
+        let near = "price_deviation: stop_loss: 99.9, on the tick 100, must be below the price 100";
         check(StopLoss, Side::Buy, "99.9", near);
     }
 }

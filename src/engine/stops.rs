@@ -119,12 +119,14 @@ impl ExchangeControl {
         let key = self.market_of(index, symbol)?;
         let settings = &self.accounts[index].settings;
         let position = state.strategies[&settings.id].positions.get(&symbol)?;
-        let stops = state.stops.of_position(settings.id, symbol).filter(|stops| stops.kept.is_some())?;
+        let stops = state.stops.of_position(settings.id, symbol)?;
+        // One that was replaced meanwhile may be that of a position before a flip; what a venue closes is a fact.
+        let known = stops.kept.as_ref()?.stop_id == touched.stop_id || touched.quantity.is_some();
         let held = position.quantity.abs();
         let at_market = |order: &Order| order.order_type == OrderType::Market;
         let closed = || self.working_exits(state, index, symbol, position.quantity, at_market);
         let quantity = touched.quantity.map_or_else(|| held - closed(), |quantity| quantity.min(held));
-        if !quantity.is_positive() {
+        if !known || !quantity.is_positive() {
             return None;
         }
         let draft = OrderDraft {
