@@ -141,7 +141,7 @@ fn stops_beside(
     let market = desk.prices.get(admitted.key).expect("a strategy's market is configured");
     let prices = prices_of(desk.state(), admitted.settings.id, signal, market.reference());
     if !signal.action.is_target() || prices.is_none() {
-        return Some("stop_loss and take_profit are not kept: nothing of this side is left".into());
+        return Some("stop_loss and take_profit are not kept: this only reduces".into());
     }
     match triggers_of(desk.state(), signal, market.view(desk.at).instrument, prices) {
         Ok(triggers) => {

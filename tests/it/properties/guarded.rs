@@ -15,13 +15,16 @@ const CAUSES: [StopCause; 2] = [StopCause::StopLoss, StopCause::TakeProfit];
 /// Stop loss and take profit, each with the number of the signal that named it.
 type Named = [Option<(Decimal, u64)>; 2];
 
+/// A position.
+type Key = (StrategyId, Symbol);
+
 /// All stops.
 #[derive(Default)]
 pub struct Guarded {
     /// What signals asked for, by their number.
     asked: BTreeMap<u64, [Option<Decimal>; 2]>,
     orders: BTreeMap<ClientOrderId, Named>,
-    positions: BTreeMap<(StrategyId, Symbol), Named>,
+    positions: BTreeMap<Key, Named>,
 }
 
 /// A last price, or the middle of bid and ask where there is none.
@@ -48,12 +51,7 @@ impl Guarded {
     }
 
     /// A fill took a position from one signed size to another.
-    pub fn fill(
-        &mut self,
-        key: (StrategyId, Symbol),
-        order_id: ClientOrderId,
-        (before, after): (Decimal, Decimal),
-    ) {
+    pub fn fill(&mut self, key: Key, order_id: ClientOrderId, (before, after): (Decimal, Decimal)) {
         let opens = before * after <= Decimal::ZERO;
         if opens {
             self.positions.remove(&key);
@@ -88,7 +86,7 @@ impl Guarded {
 
     /// The engine knows the same stops, and whatever the last price is beyond is being closed.
     pub fn compare(&self, state: &State, prices: &Prices) -> Result<(), String> {
-        let known: BTreeMap<(StrategyId, Symbol), Named> = state
+        let known: BTreeMap<Key, Named> = state
             .stops
             .positions()
             .map(|(id, symbol, stops)| ((id, symbol), shown(&stops.triggers)))
@@ -132,9 +130,7 @@ fn shown(triggers: &Triggers) -> Named {
     CAUSES.map(|cause| triggers.get(cause).map(|trigger| (trigger.price.value(), 0)))
 }
 
-fn without_numbers(
-    all: &BTreeMap<(StrategyId, Symbol), Named>,
-) -> Vec<((StrategyId, Symbol), [Option<Decimal>; 2])> {
+fn without_numbers(all: &BTreeMap<Key, Named>) -> Vec<(Key, [Option<Decimal>; 2])> {
     let prices = |named: &Named| named.map(|trigger| trigger.map(|(price, _)| price));
     all.iter().map(|(key, named)| (*key, prices(named))).collect()
 }
