@@ -165,3 +165,7 @@ fn stop_id(state: &State, strategy: StrategyId, position: &Position) -> ClientOr
     let leg = format!("{}-{}-{}", position.symbol, position.opened_by, state.sequence);
     order_id(store, strategy, "stop", position.opened_at, &leg)
 }
+
+#[cfg(test)]
+#[path = "stops_tests.rs"]
+mod tests;

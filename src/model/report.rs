@@ -56,8 +56,8 @@ pub enum ExecutionReport {
         reason: OrderReason,
     },
     /// The stop of a position was touched: the order that it becomes is to be journalled, and comes back with
-    /// `Exchange::close_touched`. Passed over when nothing is held, no stop or another one is kept, or it became an order
-    /// already.
+    /// `Exchange::close_touched`. Passed over when nothing is held, no stop or another one is kept, or it became an
+    /// order already.
     Triggered {
         /// Our id of the stop; of a venue it may be one that was about to be replaced, but of the side that is held.
         stop_id: ClientOrderId,
