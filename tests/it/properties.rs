@@ -398,6 +398,8 @@ impl World {
                     if new && order.is_of_stop() {
                         let checked = self.guarded.check_order(order, [&self.triggering, &self.prices()]);
                         prop_assert!(checked.is_ok(), "{}", checked.unwrap_err());
+                        let left = guarded::entries_left(order, self.rig.engine.state());
+                        prop_assert!(left.is_empty(), "entries outlived a touched stop: {:?}", left);
                     }
                     if order.status.is_final() {
                         self.guarded.end(order.order_id);

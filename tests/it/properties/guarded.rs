@@ -119,6 +119,13 @@ impl Guarded {
     }
 }
 
+/// What still works after the event in which a stop became this order, though it could open again what that closes.
+pub fn entries_left<'s>(of_stop: &Order, state: &'s State) -> Vec<&'s Order> {
+    let closes = |order: &Order| order.order_type == OrderType::Market && order.side == of_stop.side;
+    let same = |order: &&Order| order.strategy == of_stop.strategy && order.symbol == of_stop.symbol;
+    state.orders.values().filter(same).filter(|order| !order.reduce_only && !closes(order)).collect()
+}
+
 fn merge(there: &mut Named, named: &Named) {
     for (mine, theirs) in there.iter_mut().zip(named) {
         let later = theirs.filter(|(_, number)| mine.is_none_or(|(_, before)| before <= *number));
