@@ -230,9 +230,12 @@ pub struct SignalArguments {
     /// Limit price; without it the order is a market order
     #[arg(long, value_name = "PRICE", value_parser = positive)]
     pub limit: Option<Decimal>,
-    /// Stop price that --risk-pct is reckoned from
+    /// Price that closes the position at a loss; --risk-pct is reckoned from it
     #[arg(long, value_name = "PRICE", value_parser = positive)]
     pub stop_loss: Option<Decimal>,
+    /// Price that closes the position at a profit
+    #[arg(long, value_name = "PRICE", value_parser = positive)]
+    pub take_profit: Option<Decimal>,
     /// Id; the same one sent again changes nothing [default: made of the time]
     #[arg(long, value_name = "ID", value_parser = SignalId::new)]
     pub id: Option<SignalId>,

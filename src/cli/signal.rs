@@ -52,13 +52,14 @@ pub fn signal(arguments: &Arguments, command: &SignalArguments) -> Result<Exit, 
 /// The signal as it is published.
 fn native(command: &SignalArguments, id: &SignalId, time: Timestamp) -> String {
     let size = &command.size;
-    let numbers: [(&str, Option<Decimal>); 7] = [
+    let numbers: [(&str, Option<Decimal>); 8] = [
         ("quantity", size.quantity),
         ("notional", size.notional),
         ("equity_pct", size.equity_pct),
         ("risk_pct", size.risk_pct),
         ("price", command.limit),
         ("stop_loss", command.stop_loss),
+        ("take_profit", command.take_profit),
         ("max_age_s", command.max_age_s),
     ];
     let mut object = Object::new()
@@ -195,6 +196,7 @@ mod tests {
             &["--risk-pct", "1", "--limit", "97000", "--stop-loss", "95000", "--max-age-s", "30"],
             r#""order_type":"limit","risk_pct":1,"price":97000,"stop_loss":95000,"max_age_s":30"#,
         );
+        check(&["--take-profit", "99000"], r#""order_type":"market","take_profit":99000"#);
     }
 
     #[test]

@@ -288,6 +288,7 @@ impl EngineLoop {
                 Effect::Persist(record) => records.push(Item::Record(Box::new(record))),
                 Effect::Publish(update) => updates.push(update),
                 Effect::Reply { token, result, refusal } => answers.push((token, Ok((result, refusal)))),
+                Effect::Send(_) => {}
                 Effect::Answer { token, answer } => answers.push((token, Err(answer))),
             }
         }

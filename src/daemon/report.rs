@@ -26,7 +26,7 @@ pub fn log(effect: &Effect) {
             let (strategy, status) = (result.strategy.as_str(), result.outcome.as_str());
             tracing::info!(strategy, id, status, reason, repeated = result.repeated, "signal {detail}");
         }
-        Effect::Publish(_) | Effect::Reply { .. } | Effect::Answer { .. } => {}
+        Effect::Send(_) | Effect::Publish(_) | Effect::Reply { .. } | Effect::Answer { .. } => {}
     }
 }
 

@@ -9,12 +9,15 @@ use crate::model::market::MarketKey;
 use crate::model::order::Side;
 use crate::model::signal::{Refusal, SignalResult};
 use crate::model::time::Timestamp;
+use crate::model::trading::Dispatch;
 
 /// Something for the driver to do.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
     /// Journal this fact. Order, fill, trade and signal records are also published, as event messages.
     Persist(Record),
+    /// Ask this of a venue, once everything before it is on disk.
+    Send(Box<Dispatch>),
     /// Publish this.
     Publish(Update),
     /// Answer whoever sent the message with this token, and acknowledge it.
@@ -247,6 +250,10 @@ pub struct PositionView {
     pub realized_pnl: Money,
     /// Fees since it opened.
     pub fees: Money,
+    /// Where a loss is cut.
+    pub stop_loss: Option<Price>,
+    /// Where a profit is taken.
+    pub take_profit: Option<Price>,
     /// When it left flat.
     pub opened_at: Option<Timestamp>,
     /// When.

@@ -8,6 +8,7 @@ use crate::model::ids::{SignalId, StoreId, StrategyId, Symbol};
 use crate::model::market::MarketEvent;
 use crate::model::signal::{Refusal, Signal};
 use crate::model::time::Timestamp;
+use crate::model::trading::AccountReport;
 
 /// Names the message that waits for an answer; the driver knows what it stands for.
 pub type ReplyToken = u64;
@@ -28,6 +29,8 @@ pub enum Event {
     Level(LevelCommand),
     /// Somebody asks for something on the bus.
     Request(Box<Request>),
+    /// A venue says something about an account.
+    Venue(Box<AccountReport>),
     /// The broker has acknowledged every event message through this sequence.
     Published {
         /// Sequence of the last record whose message was acknowledged.

@@ -13,6 +13,7 @@ use super::price_module::PriceModule;
 use super::record::{Record, Scope, ScopeSample};
 use super::settings::{EngineSettings, StrategySettings};
 use super::state::State;
+use super::stops::Touched;
 use crate::exchange::Exchange;
 use crate::exchange::paper::PaperExchange;
 use crate::model::amount::Quantity;
@@ -39,7 +40,7 @@ pub struct ExchangeControl {
 #[derive(Debug)]
 pub struct Account {
     pub(super) settings: StrategySettings,
-    exchange: Box<dyn Exchange>,
+    pub(super) exchange: Box<dyn Exchange>,
     pub(super) book: Book,
     /// Positions of its type and of the portfolio in the list of scopes.
     pub(super) scopes: [usize; 2],
@@ -91,6 +92,11 @@ impl ExchangeControl {
                 state.orders.values().filter(|order| is_resting(order, strategy)).collect();
             resting.sort_by_key(|order| (order.created, order.order_id));
             resting.into_iter().for_each(|order| exchange.restore(order));
+            let stops = state
+                .stops
+                .positions()
+                .filter(|(id, symbol, _)| *id == strategy.id && strategy.markets.contains_key(symbol));
+            stops.filter_map(|(.., stops)| stops.kept.as_ref()).for_each(|stop| exchange.restore_stop(stop));
             for key in strategy.markets.values() {
                 prices.listen(*key, index, strategy.ticks);
             }
@@ -250,13 +256,31 @@ impl ExchangeControl {
         exits.map(|order| order.remaining()).sum()
     }
 
+    /// Lets `act` collect reports of an exchange, and settles them.
+    pub(super) fn with_reports(
+        &mut self,
+        desk: &mut Desk<'_>,
+        index: usize,
+        act: impl FnOnce(&mut ExchangeControl, &mut Desk<'_>, &mut Vec<ExecutionReport>),
+    ) {
+        let mut reports = std::mem::take(&mut self.reports);
+        act(self, desk, &mut reports);
+        self.settle(desk, index, &mut reports);
+        self.reports = reports;
+    }
+
     /// Turns reports into records, values the books anew, and takes back what can no longer reduce.
     fn settle(&mut self, desk: &mut Desk<'_>, index: usize, reports: &mut Vec<ExecutionReport>) {
         let mut next = 0;
         while next < reports.len() {
             let report = cut_to_position(desk.state(), &reports[next]);
-            let records = records_of(desk.state(), desk.at, &report);
             next += 1;
+            if let ExecutionReport::Triggered { stop_id, symbol, cause, quantity } = report {
+                self.on_touched(desk, index, Touched { stop_id, symbol, cause, quantity }, reports);
+                continue;
+            }
+            let records = records_of(desk.state(), desk.at, &report);
+            let symbol = records.first().and_then(Record::symbol);
             let fill = records.iter().find_map(|record| match record {
                 Record::Fill(fill) => Some(fill.symbol),
                 _ => None,
@@ -266,6 +290,10 @@ impl ExchangeControl {
             if let Some(symbol) = fill {
                 self.after_fill(desk, index, symbol, closed);
                 self.cancel_excess(desk, index, symbol, reports);
+            }
+            if let Some(symbol) = symbol {
+                let recheck = matches!(report, ExecutionReport::Cancelled { .. });
+                self.protect(desk, index, (symbol, recheck), reports);
             }
         }
         reports.clear();
@@ -349,9 +377,10 @@ pub fn is_sent_exit(order: &Order) -> bool {
     order.reduce_only && order.order_type == OrderType::Market
 }
 
-/// Whether an order of the journal rests at this strategy's exchange.
+/// Whether an order of the journal rests at this strategy's exchange, or a touched stop became it.
 fn is_resting(order: &Order, strategy: &StrategySettings) -> bool {
+    let rests = matches!(order.status, OrderStatus::Working | OrderStatus::PartlyFilled);
     order.strategy == strategy.id
-        && matches!(order.status, OrderStatus::Working | OrderStatus::PartlyFilled)
+        && (rests || order.is_of_stop())
         && strategy.markets.contains_key(&order.symbol)
 }

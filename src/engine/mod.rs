@@ -6,6 +6,7 @@
 //! wakes late changes nothing.
 
 pub mod admission;
+pub mod decision;
 pub mod desk;
 pub mod effect;
 pub mod event;
@@ -28,6 +29,9 @@ pub mod signal_rate;
 pub mod sizing;
 pub mod start;
 pub mod state;
+pub mod stop_book;
+pub mod stop_wish;
+pub mod stops;
 pub mod strategy_manager;
 
 use desk::Desk;
@@ -40,6 +44,8 @@ use settings::EngineSettings;
 use state::State;
 use strategy_manager::StrategyManager;
 
+use crate::model::ids::{StrategyId, Symbol};
+use crate::model::stop::ProtectiveStop;
 use crate::model::time::{DAY_MS, Timestamp};
 
 /// A store that fails this long reduces the daemon, in milliseconds.
@@ -87,6 +93,11 @@ impl Engine {
     /// What it was told at its start.
     pub fn settings(&self) -> &EngineSettings {
         &self.settings
+    }
+
+    /// The stop that a strategy's exchange keeps for a symbol.
+    pub fn kept_stop(&self, strategy: StrategyId, symbol: Symbol) -> Option<&ProtectiveStop> {
+        self.exchanges.kept_stop(self.exchanges.account_of(strategy)?, symbol)
     }
 
     /// The prices.
@@ -138,7 +149,7 @@ impl Engine {
                 start::announced(&mut desk, devices);
             }
             Event::Store { available } => self.on_store(at, available, effects),
-            Event::Wakeup => {}
+            Event::Venue(_) | Event::Wakeup => {}
             Event::Shutdown => {
                 let mut desk = Desk::new(at, &mut self.state, &self.prices, effects);
                 self.exchanges.sample(&mut desk, None);

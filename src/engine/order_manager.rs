@@ -78,7 +78,8 @@ impl OrderDraft {
 
 /// The order with another status.
 pub fn with_status(order: &Order, status: OrderStatus, reason: Option<OrderReason>, at: Timestamp) -> Order {
-    Order { status, reason, time: at, ..order.clone() }
+    // What made an order is told as long as nothing else has to be.
+    Order { status, reason: reason.or(order.reason), time: at, ..order.clone() }
 }
 
 /// The records that a report leads to; none for an order that is not open any more, such as a report that came twice.
@@ -132,6 +133,7 @@ pub fn records_of(state: &State, at: Timestamp, report: &ExecutionReport) -> Vec
             records.extend(result.closed.map(|position| Record::Trade(trade_of(&fill, &position))));
             records
         }
+        ExecutionReport::Triggered { .. } => Vec::new(),
     }
 }
 

@@ -12,6 +12,7 @@ use crate::model::market::MarketKey;
 use crate::model::order::Order;
 use crate::model::report::{Fill, Trade};
 use crate::model::signal::SignalResult;
+use crate::model::stop::{ProtectiveStop, Triggers};
 use crate::model::time::Timestamp;
 
 /// One fact. Every record has a sequence number, counted from 1 without gaps.
@@ -77,6 +78,49 @@ pub enum Record {
     Announced(Announced),
     /// A request changed something.
     Request(RequestRecord),
+    /// A signal named stops.
+    Triggers(TriggersRecord),
+    /// Another stop protects a position from now on, or none does.
+    Stop(StopRecord),
+}
+
+/// Stops that a signal named.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TriggersRecord {
+    /// The strategy.
+    pub strategy: StrategyId,
+    /// The pair.
+    pub symbol: Symbol,
+    /// The order that brings them with its first fill; `None`: they are those of the position from now on.
+    pub order_id: Option<ClientOrderId>,
+    /// What was named; the rest is kept.
+    pub triggers: Triggers,
+    /// When.
+    pub time: Timestamp,
+}
+
+/// The stop that an exchange keeps for a position. It goes with the position without a record of its own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StopRecord {
+    /// The strategy.
+    pub strategy: StrategyId,
+    /// The pair.
+    pub symbol: Symbol,
+    /// The stop; `None` when it was touched and became an order.
+    pub stop: Option<ProtectiveStop>,
+    /// When.
+    pub time: Timestamp,
+}
+
+impl Record {
+    /// The pair of an order or a fill.
+    pub fn symbol(&self) -> Option<Symbol> {
+        match self {
+            Record::Order(order) => Some(order.symbol),
+            Record::Fill(fill) => Some(fill.symbol),
+            _ => None,
+        }
+    }
 }
 
 /// A request that was carried out.

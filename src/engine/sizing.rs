@@ -69,8 +69,8 @@ pub enum Plan {
 /// Makes the plan.
 ///
 /// # Errors
-/// `no_price`, `stale_price`, `price_deviation`, `paused`, `reduce_only`, `below_minimum`, and `malformed` for a stop
-/// on the wrong side.
+/// `no_price`, `stale_price`, `price_deviation` (also for a stop on the wrong side), `paused`, `reduce_only`,
+/// `below_minimum`, and `malformed` for a `risk_pct` without a stop.
 pub fn plan(input: &PlanInput<'_>) -> Result<Plan, Refusal> {
     if input.action == Action::Flat {
         return Ok(plan_flat(input));
@@ -133,10 +133,7 @@ fn plan_flat(input: &PlanInput<'_>) -> Plan {
 
 /// The signed change that is wished, in whole lots; `None` when the target is reached.
 fn delta(input: &PlanInput<'_>) -> Result<Option<Quantity>, Refusal> {
-    let side = match input.action {
-        Action::Long | Action::Buy => Side::Buy,
-        Action::Short | Action::Sell | Action::Flat => Side::Sell,
-    };
+    let side = input.action.side();
     let size = input.size.expect("every action but flat has a size by now");
     let projected = input.position + input.working;
     let relative = input.size_is_default || size.is_relative();
@@ -178,9 +175,9 @@ fn quantity_of(input: &PlanInput<'_>, size: Size, side: Side) -> Result<Quantity
 }
 
 fn stop_distance(input: &PlanInput<'_>, price: Price, side: Side) -> Result<Price, Refusal> {
-    let malformed = |detail: String| Err(Refusal::new(Reason::Malformed, detail));
     let Some(stop) = input.stop_loss else {
-        return malformed("stop_loss: missing, a size of risk_pct needs it".into());
+        let detail = "stop_loss: missing, a size of risk_pct needs it";
+        return Err(Refusal::new(Reason::Malformed, detail));
     };
     let distance = match side {
         Side::Buy => price - stop,
@@ -188,7 +185,8 @@ fn stop_distance(input: &PlanInput<'_>, price: Price, side: Side) -> Result<Pric
     };
     if !distance.is_positive() {
         let wanted = if side == Side::Buy { "below" } else { "above" };
-        return malformed(format!("stop_loss: {stop} must be {wanted} the price {price}"));
+        let detail = format!("stop_loss: {stop} must be {wanted} the price {price}");
+        return Err(Refusal::new(Reason::PriceDeviation, detail));
     }
     Ok(distance)
 }
@@ -278,7 +276,7 @@ mod tests {
         check("long e10 0 0 0 run", "1 opens 1");
         check("long n50 0 0 0 run", "0.5 opens 0.5");
         check("long r1 0 0 0 run", "1 opens 1");
-        check("short r1 0 0 0 run", "malformed");
+        check("short r1 0 0 0 run", "price_deviation");
         check("buy 1 0 0 0 run", "1 opens 1");
         check("sell 1 3 0 0 run", "-1 opens 0");
         check("sell 1 3 -3 3 run", "-1 opens 1");

@@ -111,12 +111,13 @@ fn retire_strategies(desk: &mut Desk<'_>, settings: &EngineSettings) {
     known.difference(&configured).for_each(|kind| desk.publish(Update::ClearType(*kind)));
 }
 
-/// Cancels orders that were in their paper latency, and those whose strategy or symbol is gone.
+/// Cancels orders that were in their paper latency, and those whose strategy or symbol is gone. What a touched stop
+/// became goes on: its position is to be closed.
 fn cancel_interrupted(desk: &mut Desk<'_>, settings: &EngineSettings) {
     let rests = |order: &&Order| {
         let strategy = settings.strategies.iter().find(|strategy| strategy.id == order.strategy);
         let traded = strategy.is_some_and(|strategy| strategy.markets.contains_key(&order.symbol));
-        traded && order.status != OrderStatus::Submitting
+        traded && (order.status != OrderStatus::Submitting || order.is_of_stop())
     };
     let orders: Vec<Order> = desk.state().orders.values().filter(|order| !rests(order)).cloned().collect();
     for order in orders {
@@ -130,6 +131,7 @@ impl ExchangeControl {
     pub fn start(&mut self, desk: &mut Desk<'_>) {
         self.peaks_journalled = desk.at;
         self.sync_all(desk);
+        self.protect_all(desk);
         // Days that ended while nothing ran: their loss must not count as one of today.
         match self.day_due(desk.state()) {
             Some(due) if due <= desk.at => self.on_day_end(desk),

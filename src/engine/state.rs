@@ -13,6 +13,7 @@ use super::record::{
 };
 use super::request_history::RequestHistory;
 use super::signal_history::{Decided, SignalHistory};
+use super::stop_book::StopBook;
 use crate::model::amount::{Money, Price};
 use crate::model::ids::{ClientOrderId, SignalId, StoreId, StrategyId, StrategyType, Symbol, VenueId};
 use crate::model::kpi::TradeStats;
@@ -54,6 +55,8 @@ pub struct State {
     pub announced: BTreeMap<String, Announced>,
     /// Requests that were carried out lately.
     pub requests: RequestHistory,
+    /// Stops of positions, and those that orders bring.
+    pub stops: StopBook,
 }
 
 /// How many level commands are remembered; a repeated one is also refused for its age.
@@ -229,6 +232,8 @@ impl State {
                 self.announced.insert(device.topic.clone(), device.clone());
             }
             Record::Request(request) => self.requests.insert(request),
+            Record::Triggers(triggers) => self.stops.apply_triggers(triggers),
+            Record::Stop(stop) => self.stops.apply_stop(stop),
         }
     }
 
@@ -305,6 +310,7 @@ impl State {
         if order.status.is_final() {
             self.orders.remove(&order.order_id);
             self.order_fills.remove(&order.order_id);
+            self.stops.forget_order(order.order_id);
         } else {
             self.orders.insert(order.order_id, order.clone());
         }
@@ -323,6 +329,7 @@ impl State {
             None => state.positions.remove(&fill.symbol),
         };
         self.order_fills.insert(fill.order_id, fill.number);
+        self.stops.apply_fill(fill);
         for scope in self.scopes_of(fill.strategy) {
             self.scopes.entry(scope).or_default().count(held, holds, fill.time);
         }

@@ -6,12 +6,15 @@
 pub mod matching;
 pub mod paper;
 
+use rust_decimal::Decimal;
+
 use crate::model::amount::{Price, Quantity};
 use crate::model::ids::{ClientOrderId, Symbol};
 use crate::model::instrument::Instrument;
 use crate::model::market::PriceUpdate;
 use crate::model::order::{Order, OrderReason};
 use crate::model::report::ExecutionReport;
+use crate::model::stop::ProtectiveStop;
 use crate::model::time::Timestamp;
 use crate::risk::RiskApproved;
 
@@ -30,6 +33,14 @@ pub struct MarketView<'a> {
     pub updates: u64,
     /// Whether the latest price is a candle's close, which nothing may fill at.
     pub from_candle: bool,
+}
+
+impl MarketView<'_> {
+    /// The price that stops are held against: the last one, or the middle of bid and ask where no feed tells it.
+    pub fn trigger(&self) -> Option<Price> {
+        let middle = || Some(Price::new((self.bid?.value() + self.ask?.value()) / Decimal::TWO));
+        self.last.or_else(middle)
+    }
 }
 
 /// What fills a strategy's orders.
@@ -68,8 +79,37 @@ pub trait Exchange: std::fmt::Debug + Send {
     /// When, and for which symbol, it wants to be woken next.
     fn next_wakeup(&self) -> Option<(Timestamp, Symbol)>;
 
-    /// Takes back a resting order after a restart.
+    /// Takes back a resting order after a restart, and one that a touched stop became.
     fn restore(&mut self, order: &Order);
+
+    /// Keeps this stop for the position in `symbol` from now on, instead of the one before. `None`: keeps none, because
+    /// the position is gone or its stop became an order. When the last price is beyond a trigger already, it is touched
+    /// at once. It may be told of the same stop again. What it keeps is at most one stop for each symbol, and never for
+    /// more than is held.
+    fn protect(
+        &mut self,
+        at: Timestamp,
+        symbol: Symbol,
+        stop: Option<&ProtectiveStop>,
+        market: &MarketView<'_>,
+        reports: &mut Vec<ExecutionReport>,
+    );
+
+    /// Takes the order that a touched stop became, asked for by [`ExecutionReport::Triggered`]: a simulated exchange
+    /// fills it like a market order, a venue has made it already.
+    fn close_touched(
+        &mut self,
+        at: Timestamp,
+        order: RiskApproved,
+        market: &MarketView<'_>,
+        reports: &mut Vec<ExecutionReport>,
+    );
+
+    /// Takes back the stop of a position after a restart.
+    fn restore_stop(&mut self, stop: &ProtectiveStop);
+
+    /// The stop that it was told to keep for a symbol.
+    fn stop(&self, symbol: Symbol) -> Option<&ProtectiveStop>;
 }
 
 /// Base units that are available at a price, for one fill.

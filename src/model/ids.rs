@@ -98,6 +98,15 @@ id!(
     StoreId, 32, "store id", |c| c.is_ascii_hexdigit()
 );
 
+id!(
+    /// An account's name in the configuration: letters, digits, `_`, `-`.
+    AccountId, 32, "account name", word
+);
+id!(
+    /// A venue's id of an order, a stop or an execution: letters, digits, `_`, `-`.
+    VenueOrderId, 40, "venue's id", word
+);
+
 impl Symbol {
     /// The currency that is bought and sold: `BTC` of `BTC-USDT`.
     pub fn base(&self) -> &str {

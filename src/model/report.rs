@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::amount::{Money, Price, Quantity};
 use super::ids::{ClientOrderId, SignalId, StrategyId, Symbol, VenueId};
 use super::order::{OrderReason, Side};
+use super::stop::StopCause;
 use super::time::Timestamp;
 
 /// Whether the fill took liquidity or gave it.
@@ -26,7 +27,7 @@ impl Liquidity {
     }
 }
 
-/// What an exchange reports about one order.
+/// What an exchange reports about one order or stop.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ExecutionReport {
     /// The order rests now.
@@ -53,6 +54,20 @@ pub enum ExecutionReport {
         order_id: ClientOrderId,
         /// Why.
         reason: OrderReason,
+    },
+    /// The stop of a position was touched: the order that it becomes is to be journalled, and comes back with
+    /// `Exchange::close_touched`. Passed over when nothing is held, no stop or another one is kept, or it became an
+    /// order already.
+    Triggered {
+        /// Our id of the stop; of a venue it may be one that was about to be replaced, but of the side that is held.
+        stop_id: ClientOrderId,
+        /// The pair.
+        symbol: Symbol,
+        /// Which trigger.
+        cause: StopCause,
+        /// Base units that a venue closes; `None` of a simulated exchange: all that is held and that no other order
+        /// surely closes.
+        quantity: Option<Quantity>,
     },
 }
 

@@ -121,7 +121,9 @@ impl Index {
             | Record::Level(_)
             | Record::Published { .. }
             | Record::Announced(_)
-            | Record::Request(_) => {}
+            | Record::Request(_)
+            | Record::Triggers(_)
+            | Record::Stop(_) => {}
         }
         self.meta.applied = sequence;
         Ok(())

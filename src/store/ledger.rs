@@ -185,14 +185,18 @@ impl Ledger {
 pub fn verify(dir: &Path) -> Result<Verified, LedgerError> {
     let _lock = StoreLock::acquire_existing(dir)?;
     let opened = Journal::inspect(dir)?;
-    let checkpoint = checkpoint::read(dir)?.checkpoint;
+    let mut checkpoint = checkpoint::read(dir)?.checkpoint;
     let mut state = State::default();
     let mut compared = None;
-    if let Some(checkpoint) = &checkpoint {
+    match checkpoint.as_ref().map(|checkpoint| decode_state(&checkpoint.payload)) {
         // What differs because a newer tradebus folded it is not to be deleted.
-        if let Err(error @ DecodeError::Newer { .. }) = decode_state(&checkpoint.payload) {
-            return Err(LedgerError::Checkpoint { file: checkpoint.file.clone(), error });
+        Some(Err(error @ DecodeError::Newer { .. })) => {
+            let file = checkpoint.map(|checkpoint| checkpoint.file).unwrap_or_default();
+            return Err(LedgerError::Checkpoint { file, error });
         }
+        // The next stop replaces it.
+        Some(Err(DecodeError::Older { .. })) => checkpoint = None,
+        _ => {}
     }
     let expected = checkpoint.as_ref().map(|checkpoint| checkpoint.sequence);
     let mut same = true;

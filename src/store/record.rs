@@ -10,13 +10,28 @@ use crate::engine::state::State;
 
 /// The version that is written.
 pub const RECORD_VERSION: u8 = 1;
+/// The version of checkpoints that is written: it is raised whenever the state has other fields. An older checkpoint
+/// is no damage: it is passed over, and made anew from the journal.
+pub const STATE_VERSION: u8 = 2;
 
 /// A frame or checkpoint that does not hold what it should.
 #[derive(Debug, thiserror::Error)]
 pub enum DecodeError {
     /// Written by a newer tradebus.
-    #[error("records have version {found}, this tradebus reads up to {RECORD_VERSION}")]
+    #[error("{what} version {found}, this tradebus reads up to {supported}")]
     Newer {
+        /// What was read.
+        what: &'static str,
+        /// The version found.
+        found: u8,
+        /// The newest that is read.
+        supported: u8,
+    },
+    /// A checkpoint of an older tradebus.
+    #[error(
+        "it has version {found}, this tradebus writes {STATE_VERSION} and makes it anew from the journal"
+    )]
+    Older {
         /// The version found.
         found: u8,
     },
@@ -56,7 +71,8 @@ pub fn encode(records: &[Record]) -> Vec<u8> {
 /// When the version is newer, or the content is not what the header promises.
 pub fn decode(version: u8, count: u32, bytes: &[u8]) -> Result<Vec<Record>, DecodeError> {
     if version > RECORD_VERSION {
-        return Err(DecodeError::Newer { found: version });
+        let what = "records have";
+        return Err(DecodeError::Newer { what, found: version, supported: RECORD_VERSION });
     }
     let records: Vec<Record> = postcard::from_bytes(bytes)
         .map_err(|error| DecodeError::Content { what: "a frame of records", error })?;
@@ -68,17 +84,19 @@ pub fn decode(version: u8, count: u32, bytes: &[u8]) -> Result<Vec<Record>, Deco
 
 /// The bytes of a checkpoint.
 pub fn encode_state(state: &State) -> Vec<u8> {
-    let versioned = Versioned { version: RECORD_VERSION, content: state };
+    let versioned = Versioned { version: STATE_VERSION, content: state };
     postcard::to_allocvec(&versioned).expect("a state always has a binary form")
 }
 
 /// The state of a checkpoint.
 ///
 /// # Errors
-/// When the version is newer, or the content is not a state.
+/// When the version is another one, or the content is not a state.
 pub fn decode_state(bytes: &[u8]) -> Result<State, DecodeError> {
-    match bytes.first() {
-        Some(version) if *version > RECORD_VERSION => return Err(DecodeError::Newer { found: *version }),
+    let (what, supported) = ("the checkpoint has", STATE_VERSION);
+    match bytes.first().copied() {
+        Some(found) if found > STATE_VERSION => return Err(DecodeError::Newer { what, found, supported }),
+        Some(found) if found < STATE_VERSION => return Err(DecodeError::Older { found }),
         _ => {}
     }
     let versioned: Versioned<State> =

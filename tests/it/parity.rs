@@ -82,6 +82,7 @@ fn drive(engine: &mut Engine, events: &[(Timestamp, Event)], wakes: Wakes) -> Ve
             assert!(wakeups < 50_000, "the engine wants to be woken for ever: {due}");
         }
         engine.handle(*at, event.clone(), &mut effects);
+        rig::check_stops(engine);
         now = *at;
     }
     text(&effects)
@@ -97,7 +98,7 @@ fn assert_same(a: &[String], b: &[String]) {
 
 /// Latencies of 0, the tick spacing, and above it.
 fn check(latency_ms: i64) {
-    let mut filled = 0;
+    let (mut filled, mut stopped) = (0, 0);
     for seed in seeds(25) {
         let _seed = Seed(seed);
         let events = recorded(seed);
@@ -112,8 +113,10 @@ fn check(latency_ms: i64) {
         assert_same(&effects, &drive(&mut third, &events, Wakes::Exactly));
         assert_same(&effects, &drive(&mut engine(latency_ms), &events, Wakes::TooOften));
         filled += effects.iter().filter(|effect| effect.contains("Fill(")).count();
+        stopped += effects.iter().filter(|effect| effect.contains("reason: Some(StopLoss)")).count();
     }
-    assert!(filled > 100 || seeds(2).count() == 1, "too tame: {filled} fills");
+    let wild = filled > 100 && stopped > 20;
+    assert!(wild || seeds(2).count() == 1, "too tame: {filled} fills, {stopped} changes by stop losses");
 }
 
 #[test]

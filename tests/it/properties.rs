@@ -18,6 +18,9 @@ use tradebus::model::report::{Fill, FillEvent};
 use tradebus::model::signal::{Outcome, Reason, SignalResult};
 
 use crate::rig::{self, Rig};
+use guarded::{Guarded, Prices};
+
+mod guarded;
 
 type Checked = Result<(), TestCaseError>;
 
@@ -58,6 +61,10 @@ impl Ledger {
         self.fees += fill.fee.value();
     }
 
+    fn quantity(&self, symbol: Symbol) -> Decimal {
+        self.held.get(&symbol).map_or(Decimal::ZERO, |(quantity, _)| *quantity)
+    }
+
     fn balance(&self) -> Decimal {
         Decimal::ONE_THOUSAND + self.realized - self.fees
     }
@@ -80,7 +87,15 @@ enum Step {
     Quote(usize, i64, i64),
     Candle(usize, i64),
     Mark(usize, i64),
-    Signal { strategy: usize, symbol: usize, action: usize, size: i64, limit: Option<i64>, age_ms: i64 },
+    Signal {
+        strategy: usize,
+        symbol: usize,
+        action: usize,
+        size: i64,
+        limit: Option<i64>,
+        stops: [Option<i64>; 2],
+        age_ms: i64,
+    },
     Again(usize),
     Level(usize, usize),
     Run(usize),
@@ -90,13 +105,14 @@ enum Step {
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let signal =
-        (0..3_usize, 0..2_usize, 0..5_usize, 1..400_i64, prop::option::of(-60..60_i64), 0..40_000_i64)
-            .prop_map(|(strategy, symbol, action, size, limit, age_ms)| {
-                // Most signals are fresh.
-                let age_ms = if age_ms > 20_000 { 0 } else { age_ms * 2 };
-                Step::Signal { strategy, symbol, action, size, limit, age_ms }
-            });
+    let stop = || prop::option::weighted(0.3, -110..40_i64);
+    let limit = prop::option::of(-60..60_i64);
+    let signal = (0..3_usize, 0..2_usize, 0..5_usize, 1..400_i64, limit, [stop(), stop()], 0..40_000_i64)
+        .prop_map(|(strategy, symbol, action, size, limit, stops, age_ms)| {
+            // Most signals are fresh.
+            let age_ms = if age_ms > 20_000 { 0 } else { age_ms * 2 };
+            Step::Signal { strategy, symbol, action, size, limit, stops, age_ms }
+        });
     let step = prop_oneof![
         12 => (0..2_usize, -100..100_i64, 1..500_i64).prop_map(|(s, p, q)| Step::Trade(s, p, q)),
         4 => (0..2_usize, -100..100_i64, 0..30_i64).prop_map(|(s, p, spread)| Step::Quote(s, p, spread)),
@@ -122,6 +138,9 @@ struct World {
     venue_marks: BTreeMap<Symbol, Decimal>,
     lasts: BTreeMap<Symbol, Decimal>,
     middles: BTreeMap<Symbol, Decimal>,
+    /// What stops were held against before the present step.
+    triggering: Prices,
+    guarded: Guarded,
     sent: Vec<(String, String, SignalResult)>,
     count: u64,
 }
@@ -152,6 +171,8 @@ impl World {
             venue_marks: BTreeMap::new(),
             lasts: BTreeMap::new(),
             middles: BTreeMap::new(),
+            triggering: Prices::new(),
+            guarded: Guarded::default(),
             sent: Vec::new(),
             count: 0,
         }
@@ -159,6 +180,7 @@ impl World {
 
     fn step(&mut self, step: &Step) -> Checked {
         let now = self.rig.now;
+        self.triggering = self.prices();
         match step {
             Step::Trade(symbol, p, q) => {
                 let (price, quantity) = (price_of(*symbol, *p), size_of(*q));
@@ -212,13 +234,22 @@ impl World {
         }
     }
 
+    /// What stops are held against: the last price, or the middle where there is none.
+    fn prices(&self) -> Prices {
+        let mut prices = self.middles.clone();
+        prices.extend(self.lasts.iter().map(|(symbol, price)| (*symbol, *price)));
+        prices
+    }
+
     fn level(&mut self, scope: usize, payload: &str) -> Checked {
         let command = level::read(0, STRATEGIES.get(scope).copied(), payload.as_bytes(), false);
         self.send(Event::Level(command), None)
     }
 
     fn signal(&mut self, step: &Step) -> Checked {
-        let Step::Signal { strategy, symbol, action, size, limit, age_ms } = step else { return Ok(()) };
+        let Step::Signal { strategy, symbol, action, size, limit, stops, age_ms } = step else {
+            return Ok(());
+        };
         self.count += 1;
         let action = ["long", "short", "flat", "buy", "sell"][*action];
         let mut json = format!(r#"{{"id":"n{}","symbol":"{}""#, self.count, SYMBOLS[*symbol]);
@@ -233,6 +264,17 @@ impl World {
         if let Some(offset) = limit {
             json += &format!(r#","order_type":"limit","price":{}"#, price_of(*symbol, *offset));
         }
+        let below = matches!(action, "long" | "buy");
+        // Mostly beyond the price, which is about 0 here.
+        let offsets = [if below { 1 } else { -1 }, if below { -1 } else { 1 }];
+        let mut named = [None; 2];
+        for (index, name) in ["stop_loss", "take_profit"].into_iter().enumerate() {
+            let Some(offset) = stops[index].filter(|_| action != "flat") else { continue };
+            let price = price_of(*symbol, offset * offsets[index]);
+            json += &format!(r#","{name}":{price}"#);
+            named[index] = Some(price.parse().unwrap());
+        }
+        self.guarded.ask(self.count, named);
         json.push('}');
         self.deliver(STRATEGIES[*strategy], &json).map(|_| ())
     }
@@ -320,6 +362,7 @@ impl World {
     fn take(&mut self, effects: &[Effect]) -> Checked {
         for effect in effects {
             match effect {
+                Effect::Persist(Record::Triggers(named)) => self.guarded.take(named),
                 Effect::Persist(Record::Fill(fill)) => {
                     let order = &self.orders[&fill.order_id];
                     *self.filled.entry(fill.order_id).or_default() += fill.quantity.value();
@@ -331,12 +374,36 @@ impl World {
                             if fill.side == Side::Buy { fill.price <= limit } else { fill.price >= limit };
                         prop_assert!(better, "worse than its limit: {:?}", fill);
                     }
-                    self.ledgers.get_mut(&fill.strategy).unwrap().book(fill);
+                    if order.is_of_stop() {
+                        let lasts = [self.triggering.get(&fill.symbol), self.prices().get(&fill.symbol)]
+                            .map(|last| last.copied());
+                        let sells = fill.side == Side::Sell;
+                        let worse = |last: Decimal| {
+                            if sells { fill.price.value() <= last } else { fill.price.value() >= last }
+                        };
+                        let known = lasts.iter().any(|last| last.is_some());
+                        prop_assert!(!known || lasts.into_iter().flatten().any(worse), "{:?}", fill);
+                    }
+                    let ledger = self.ledgers.get_mut(&fill.strategy).unwrap();
+                    let before = ledger.quantity(fill.symbol);
+                    ledger.book(fill);
+                    let sizes = (before, ledger.quantity(fill.symbol));
+                    self.guarded.fill((fill.strategy, fill.symbol), fill.order_id, sizes);
                 }
                 Effect::Persist(Record::Order(order)) => {
                     let before = self.orders.insert(order.order_id, order.clone());
+                    let new = before.is_none();
                     let again = before.is_some_and(|before| before.status.is_final());
                     prop_assert!(!again, "an order that was final changed: {:?}", order);
+                    if new && order.is_of_stop() {
+                        let checked = self.guarded.check_order(order, [&self.triggering, &self.prices()]);
+                        prop_assert!(checked.is_ok(), "{}", checked.unwrap_err());
+                        let left = guarded::entries_left(order, self.rig.engine.state());
+                        prop_assert!(left.is_empty(), "entries outlived a touched stop: {:?}", left);
+                    }
+                    if order.status.is_final() {
+                        self.guarded.end(order.order_id);
+                    }
                     let filled = self.filled.get(&order.order_id).copied().unwrap_or_default();
                     prop_assert_eq!(order.filled_quantity.value(), filled);
                 }
@@ -415,6 +482,8 @@ impl World {
             }
             prop_assert_eq!(ledger.trades + open, ledger.realized - ledger.fees, "trades do not add up");
         }
+        let compared = self.guarded.compare(self.rig.engine.state(), &self.prices());
+        prop_assert!(compared.is_ok(), "{}", compared.unwrap_err());
         Ok(())
     }
 }
@@ -466,6 +535,7 @@ fn a_full_history_lets_exits_pass() {
     assert_eq!(send(&mut rig, r#""action":"long","quantity":2"#), "rate_limited");
     assert_eq!(send(&mut rig, r#""action":"short","quantity":1"#), "rate_limited");
     assert_eq!(send(&mut rig, r#""action":"buy","quantity":1,"take_profit":1"#), "rate_limited");
+    assert_eq!(send(&mut rig, r#""action":"long","quantity":2,"stop_loss":90"#), "rate_limited");
     assert_eq!(send(&mut rig, r#""action":"sell","quantity":1"#), "filled");
     assert_eq!(send(&mut rig, r#""action":"flat""#), "filled");
     rig.now = rig.now.plus_ms(HISTORY_MS + 1);
@@ -491,8 +561,9 @@ proptest! {
     ) {
         let mut world = World::new();
         let s1 = StrategyId::new("s1").unwrap();
-        let signal = |action, size| {
-            Step::Signal { strategy: 0, symbol: 0, action, size, limit: None, age_ms: 0 }
+        let signal = |action, size: i64| {
+            let stops = [(size % 3 == 0).then_some(-size % 90 - 100), None];
+            Step::Signal { strategy: 0, symbol: 0, action, size, limit: None, stops, age_ms: 0 }
         };
         let mut flat = 0;
         for (index, (size, offset)) in sizes.iter().enumerate() {

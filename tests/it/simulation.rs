@@ -124,6 +124,7 @@ impl Simulation {
     fn handle(&mut self, event: Event) {
         let mut effects = Vec::new();
         self.engine.handle(self.now, event, &mut effects);
+        rig::check_stops(&self.engine);
         self.waiting.push_back(effects);
     }
 
@@ -275,7 +276,9 @@ impl Simulation {
                     let before = orders.insert(order.order_id, order);
                     let made = order.status == OrderStatus::Submitting;
                     assert_eq!(made, before.is_none(), "an order was made twice: {order:?}");
-                    let cause = order.signal_id.clone().map(|id| (order.strategy, id)).filter(|_| made);
+                    // The order of a touched stop carries the signal that set it.
+                    let asked = made && !order.is_of_stop();
+                    let cause = order.signal_id.clone().map(|id| (order.strategy, id)).filter(|_| asked);
                     let twice = cause.and_then(|cause| caused.insert(cause, order.order_id));
                     assert!(twice.is_none(), "a signal made two orders: {order:?}");
                 }
@@ -315,7 +318,7 @@ fn check_age(signal: &SignalRecord, orders: &BTreeMap<ClientOrderId, &Order>) {
 
 #[test]
 fn nothing_is_lost_and_nothing_happens_twice() {
-    let (mut filled, mut stale, mut poisoned) = (0, 0, 0);
+    let (mut filled, mut stale, mut poisoned, mut stopped) = (0, 0, 0, 0);
     for seed in seeds(300) {
         let _seed = Seed(seed);
         let simulation = Simulation::new(seed);
@@ -325,9 +328,15 @@ fn nothing_is_lost_and_nothing_happens_twice() {
         stale += reasons.filter(|reason| *reason == Reason::Stale).count();
         filled += simulation.journal.iter().filter(|record| matches!(record, Record::Fill(_))).count();
         poisoned += simulation.poisoned.len();
+        let orders = simulation.journal.iter().filter_map(|record| match record {
+            Record::Order(order) if order.is_of_stop() && order.status == OrderStatus::Filled => Some(order),
+            _ => None,
+        });
+        stopped += orders.count();
     }
     if std::env::var_os("SEED").is_none() {
-        assert!(filled > 1_000 && stale > 100 && poisoned > 10, "too tame: {filled} {stale} {poisoned}");
+        let wild = filled > 1_000 && stale > 100 && poisoned > 10 && stopped > 50;
+        assert!(wild, "too tame: {filled} {stale} {poisoned} {stopped}");
     }
 }
 

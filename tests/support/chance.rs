@@ -85,7 +85,26 @@ pub fn signal(random: &mut Random, id: &str, time: Timestamp) -> (&'static str, 
         let price = Decimal::new((base + random.below(base / 5)) as i64, 2);
         json += &format!(r#","order_type":"limit","price":{price}"#);
     }
+    if action != "flat" && random.one_in(3) {
+        json += &stops(random, symbol, matches!(action, "long" | "buy"));
+    }
     (strategy, json + "}")
+}
+
+/// One stop or both, mostly beyond the prices of the market, now and then on the wrong side of them.
+fn stops(random: &mut Random, symbol: &str, long: bool) -> String {
+    let base = if symbol == "BTC-USDT" { 10_000 } else { 1_000 };
+    let mut price = |below: bool| {
+        let offset = random.below(base / 16);
+        let cents = if below { base * 99 / 100 + offset } else { base * 121 / 100 - offset };
+        Decimal::new(cents as i64, 2)
+    };
+    let (stop_loss, take_profit) = (price(long), price(!long));
+    match random.below(3) {
+        0 => format!(r#","stop_loss":{stop_loss}"#),
+        1 => format!(r#","take_profit":{take_profit}"#),
+        _ => format!(r#","stop_loss":{stop_loss},"take_profit":{take_profit}"#),
+    }
 }
 
 /// A scope (`None` is the daemon) and the payload of a level command; most set it to run.

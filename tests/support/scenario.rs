@@ -22,21 +22,24 @@ use std::collections::{BTreeMap, BTreeSet};
 use tradebus::engine::effect::{Effect, Update};
 use tradebus::engine::event::Event;
 use tradebus::engine::event::LevelScope;
-use tradebus::engine::record::{LevelRecord, Record, SampleRecord, Scope};
+use tradebus::engine::record::{LevelRecord, Record, SampleRecord, Scope, StopRecord, TriggersRecord};
 use tradebus::message::request::{self, Op};
 use tradebus::message::topic::Topics;
 use tradebus::message::tradingview::AllSettings;
 use tradebus::message::{level, view};
-use tradebus::model::ids::StrategyType;
+use tradebus::model::amount::Price;
+use tradebus::model::ids::{ClientOrderId, StrategyType};
 use tradebus::model::market::PriceUpdate;
 use tradebus::model::order::{Order, Side};
 use tradebus::model::report::{Fill, Trade};
 use tradebus::model::signal::SignalResult;
+use tradebus::model::stop::StopCause;
 
 use crate::rig::{self, Rig};
 
 /// What a transcript shows unless the script says otherwise.
-const SHOWN: [&str; 9] = ["order", "fill", "trade", "signal", "level", "record", "alert", "result", "answer"];
+const SHOWN: [&str; 10] =
+    ["order", "fill", "trade", "stop", "signal", "level", "record", "alert", "result", "answer"];
 
 /// A script that is being run.
 struct Scenario {
@@ -232,8 +235,14 @@ impl Scenario {
                 let payload = self.numbered(payload);
                 self.put("answer", &payload);
             }
+            Effect::Send(dispatch) => self.put("send", &format!("{dispatch:?}")),
             Effect::Reply { .. } => {}
         }
+    }
+
+    fn number(&mut self, id: ClientOrderId) {
+        let next = self.orders.len() + 1;
+        self.orders.entry(id.to_string()).or_insert(next);
     }
 
     /// Order ids as their numbers.
@@ -267,6 +276,11 @@ impl Scenario {
                 let (strategy, id) = (request.strategy, &request.id);
                 ("record", format!("request {strategy} {id} {:?}", request.symbol))
             }
+            Record::Triggers(named) => {
+                named.order_id.into_iter().for_each(|id| self.number(id));
+                ("stop", triggers_line(named))
+            }
+            Record::Stop(stop) => ("stop", stop_line(stop)),
             Record::Poisoned { strategy, id, .. } => ("record", format!("poisoned {strategy} {id}")),
         };
         self.put(kind, &text);
@@ -287,8 +301,7 @@ impl Scenario {
     }
 
     fn order(&mut self, order: &Order) -> String {
-        let next = self.orders.len() + 1;
-        self.orders.entry(order.order_id.to_string()).or_insert(next);
+        self.number(order.order_id);
         let (id, side, kind) = (order.order_id, order.side.as_str(), order.order_type.as_str());
         let price = order.order_type.price().map_or(String::new(), |price| format!(" {price}"));
         let reduce = if order.reduce_only { " reduce_only" } else { "" };
@@ -330,6 +343,25 @@ fn result_line(result: &SignalResult) -> String {
     let (strategy, status) = (&result.strategy, result.outcome.as_str());
     let more = why.or(note).unwrap_or_default();
     format!("signal {strategy} {id}: {status}{}{more}", orders.concat())
+}
+
+fn triggers_line(named: &TriggersRecord) -> String {
+    let trigger = |cause: StopCause| {
+        let trigger = named.triggers.get(cause);
+        trigger.map_or(String::new(), |trigger| {
+            format!(" {} {} by {}", cause.as_str(), trigger.price, trigger.signal_id)
+        })
+    };
+    let target = named.order_id.map_or("the position".to_string(), |id| format!("order {id}"));
+    let (loss, profit) = (trigger(StopCause::StopLoss), trigger(StopCause::TakeProfit));
+    format!("stops of {target} of {}:{loss}{profit}", named.symbol)
+}
+
+fn stop_line(record: &StopRecord) -> String {
+    let Some(stop) = &record.stop else { return format!("stop {}: none", record.symbol) };
+    let price = |price: Option<Price>| price.map_or("-".to_string(), |price| price.to_string());
+    let (loss, profit) = (price(stop.stop_loss), price(stop.take_profit));
+    format!("stop {}: {} {} at {loss} or {profit}", stop.symbol, stop.side.as_str(), stop.quantity)
 }
 
 fn update(words: &[&str]) -> PriceUpdate {

@@ -17,6 +17,7 @@ mod requests;
 mod restarts;
 mod shutdown;
 mod signals;
+mod stops;
 mod store_faults;
 mod stores;
 mod supervision;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use tradebus::store::Journal;
 use tradebus::store::query_store;
-use tradebus::store::record::RECORD_VERSION;
+use tradebus::store::record::{RECORD_VERSION, STATE_VERSION};
 use tradebus::store::row::{ROW_VERSION, Table};
 use tradebus::store::storage::{AnyStorage, Batch, EngineKind, Storage};
 
@@ -111,14 +111,30 @@ async fn a_newer_checkpoint_is_refused_and_one_that_cannot_be_read_is_passed_ove
         let crc = crc32fast::hash(&bytes[16..]);
         bytes[12..16].copy_from_slice(&crc.to_le_bytes());
     });
-    assert!(ended.log.contains("records have version 2"), "{}", ended.log);
+    let newer = format!("the checkpoint has version {}", STATE_VERSION + 1);
+    assert!(ended.log.contains(&newer), "{}", ended.log);
+
+    // One of an older tradebus is no damage: it is made anew.
+    let sound = std::fs::read(&checkpoint).expect("the checkpoint");
+    let mut bytes = sound.clone();
+    bytes[32] = STATE_VERSION - 1;
+    let crc = crc32fast::hash(&bytes[16..]);
+    bytes[12..16].copy_from_slice(&crc.to_le_bytes());
+    std::fs::write(&checkpoint, &bytes).expect("the checkpoint");
+    verify(site);
+    scene.program = site.run();
+    ready(&mut scene.bus, 2).await;
+    let older = format!("it has version {}, this tradebus writes", STATE_VERSION - 1);
+    assert!(scene.program.log().contains(&older), "{}", scene.program.log());
+    assert_eq!(scene.program.terminate().code, Some(0));
 
     // There never was a format 0, so it is damage, which a checkpoint may have: the journal has everything.
     let mut bytes = std::fs::read(&checkpoint).expect("the checkpoint");
+    assert_eq!(bytes[32], STATE_VERSION);
     bytes[8] = 0;
     std::fs::write(&checkpoint, bytes).expect("the checkpoint");
     scene.program = site.run();
-    ready(&mut scene.bus, 2).await;
+    ready(&mut scene.bus, 3).await;
     assert!(scene.program.log().contains("no such format version"), "{}", scene.program.log());
     // Remembered: another signal under its id.
     assert_eq!(send(&mut scene.bus, "one", LONG).await["reason"], "duplicate");

@@ -45,7 +45,7 @@ pub fn payloads(topics: &Topics, settings: &EngineSettings) -> BTreeMap<String, 
                     messages.extend(view::event(topics, &record, sequence, false));
                 }
                 Effect::Publish(update) => messages.extend(view::update(topics, &update)),
-                Effect::Reply { .. } | Effect::Answer { .. } => {}
+                Effect::Send(_) | Effect::Reply { .. } | Effect::Answer { .. } => {}
             }
         }
     }
