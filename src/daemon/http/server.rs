@@ -130,10 +130,10 @@ async fn run(listener: StdListener, address: SocketAddr, context: HttpContext, s
         }
     });
     let app = routes::router(Arc::clone(&shared));
-    accept(&listener, &app, &shared, stop).await;
+    accept(listener, &app, &shared, stop).await;
 }
 
-async fn accept(listener: &TcpListener, app: &Router, shared: &Arc<Shared>, mut stop: watch::Receiver<bool>) {
+async fn accept(listener: TcpListener, app: &Router, shared: &Arc<Shared>, mut stop: watch::Receiver<bool>) {
     let limits = shared.context.limits;
     let tls = shared.context.config.tls.as_ref().map(|tls| TlsAcceptor::from(Arc::clone(&tls.server)));
     let room = Arc::new(Semaphore::new(limits.connections));
@@ -162,6 +162,8 @@ async fn accept(listener: &TcpListener, app: &Router, shared: &Arc<Shared>, mut 
             }
         }
     }
+    // The next daemon of this process may listen while the last answers leave.
+    drop(listener);
     let drained = async {
         while connections.join_next().await.is_some() {}
         // Streams have left their connections and hold a permit each.
