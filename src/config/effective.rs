@@ -52,6 +52,8 @@ impl Config {
         out.text("environment", if self.blofin.is_demo { "demo" } else { "production" });
         out.text("rest_url", self.blofin.rest_url_given.as_deref().unwrap_or_default());
         out.text("ws_public_url", self.blofin.ws_public_url_given.as_deref().unwrap_or_default());
+        let authorities = self.blofin.authorities.as_ref();
+        out.text("ca_file", authorities.map(|own| own.file.to_string_lossy()).unwrap_or_default());
         for account in &self.accounts {
             out.table(&join("account", &account.name));
             out.text("venue", &account.venue);

@@ -23,6 +23,7 @@ mod source;
 mod strategy;
 mod tls;
 mod tradingview;
+pub mod trust;
 mod value;
 mod venue;
 
@@ -38,6 +39,7 @@ pub use source::{ENVIRONMENT_PREFIX, FILE_DEFAULT, FileSource, Sources};
 pub use strategy::{AccountConfig, Route, StrategyConfig, TypeConfig};
 pub use tls::{Certificate, Tls};
 pub use tradingview::TradingViewConfig;
+pub use trust::Authorities;
 pub use venue::VenueConfig;
 
 use crate::exchange::paper::PaperSettings;

@@ -177,6 +177,7 @@ pub(super) const VENUE: &[Key] = &[
     with("rest_url", Kind::Text, ""),
     with("ws_public_url", Kind::Text, ""),
     with("ws_private_url", Kind::Text, ""),
+    with("ca_file", Kind::Path, ""),
 ];
 
 pub(super) const ACCOUNT: &[Key] = &[

@@ -1,7 +1,7 @@
 //! How a broker with TLS is believed, and how it can believe us: read at the start, checked as far as that goes alone.
 //!
 //! Invariants: the broker's certificate is always verified, against `ca_file` or else the system's authorities, and
-//! always for the host of its address. There is no setting that turns this off. rustls with ring, TLS 1.2 and 1.3.
+//! always for the host of its address. There is no setting that turns this off. See `trust`.
 //!
 //! Limits: files of 64 KiB for a key, 1 MiB for certificates. The end of validity is a warning, because a box without
 //! a clock battery starts with a wrong time.
@@ -10,7 +10,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use secrecy::ExposeSecret;
-use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::{ClientConfig, Error, RootCertStore};
@@ -18,6 +17,7 @@ use tokio_rustls::rustls::{ClientConfig, Error, RootCertStore};
 use super::Problem;
 use super::reader::Table;
 use super::secret::{read_secret, read_text};
+use super::trust;
 use crate::model::time::Timestamp;
 
 /// The largest file of certificates: more than the authorities of any system.
@@ -106,25 +106,17 @@ pub(super) fn read_tls(table: &Table, wanted: bool) -> Option<Tls> {
             return None;
         }
     };
-    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .expect("ring has cipher suites for TLS 1.2 and 1.3")
-        .with_root_certificates(roots?);
-    let client = match client {
-        None => builder.with_no_client_auth(),
-        Some((chain, key)) => {
-            certificates.extend(chain.first().and_then(|own| certificate(table, names[1], own)));
-            match builder.with_client_auth_cert(chain, key) {
-                Ok(client) => client,
-                Err(Error::InconsistentKeys(_)) => {
-                    table.problem(names[2], "the key does not belong to client_certificate_file");
-                    return None;
-                }
-                Err(error) => {
-                    table.problem(names[1], format!("certificate and key cannot be used: {error}"));
-                    return None;
-                }
-            }
+    let own = client.as_ref().and_then(|(chain, _)| chain.first());
+    certificates.extend(own.and_then(|own| certificate(table, names[1], own)));
+    let client = match trust::client(Arc::new(roots?), client) {
+        Ok(client) => client,
+        Err(Error::InconsistentKeys(_)) => {
+            table.problem(names[2], "the key does not belong to client_certificate_file");
+            return None;
+        }
+        Err(error) => {
+            table.problem(names[1], format!("certificate and key cannot be used: {error}"));
+            return None;
         }
     };
     let client = Arc::new(client);
@@ -132,17 +124,25 @@ pub(super) fn read_tls(table: &Table, wanted: bool) -> Option<Tls> {
 }
 
 fn read_roots(table: &Table, file: Option<&Path>, found: &mut Vec<Certificate>) -> Option<RootCertStore> {
-    let mut roots = RootCertStore::empty();
     let Some(file) = file else {
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        if roots.is_empty() {
-            let why = "needs certificates of authorities, and this system has none; \
-                       install its package ca-certificates, or set mqtt.ca_file";
-            table.problem("broker", why);
-            return None;
+        if let Ok(roots) = trust::system_roots() {
+            return Some(roots);
         }
-        return Some(roots);
+        let why = "needs certificates of authorities, and this system has none; \
+                   install its package ca-certificates, or set mqtt.ca_file";
+        table.problem("broker", why);
+        return None;
     };
+    read_authorities(table, file, found)
+}
+
+/// The authorities of `ca_file`, at least one.
+pub(super) fn read_authorities(
+    table: &Table,
+    file: &Path,
+    found: &mut Vec<Certificate>,
+) -> Option<RootCertStore> {
+    let mut roots = RootCertStore::empty();
     for one in read_certificates(table, "ca_file", file)? {
         found.extend(certificate(table, "ca_file", &one));
         if let Err(error) = roots.add(one) {

@@ -1,11 +1,15 @@
 //! `[venue.blofin]`: where BloFin is.
 
+use std::sync::Arc;
+
 use super::later::check_venue;
 use super::reader::Table;
+use super::tls::read_authorities;
+use super::trust::Authorities;
 use crate::venue::blofin::request::{REST_URL, REST_URL_DEMO, WS_PUBLIC_URL, WS_PUBLIC_URL_DEMO};
 
 /// Where BloFin is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct VenueConfig {
     /// Whether it is the environment with play money, which has prices of its own.
     pub is_demo: bool,
@@ -13,6 +17,8 @@ pub struct VenueConfig {
     pub rest_url_given: Option<String>,
     /// Instead of the environment's address of the public stream.
     pub ws_public_url_given: Option<String>,
+    /// Whom its certificate must be from; `None`: one of the authorities that the system trusts.
+    pub authorities: Option<Authorities>,
 }
 
 impl VenueConfig {
@@ -33,11 +39,16 @@ pub(super) fn read_venue(root: &Table) -> VenueConfig {
     for (name, venue) in root.named("venue") {
         check_venue(venue.reader, &venue.path, &name);
     }
-    let mut found = VenueConfig { is_demo: false, rest_url_given: None, ws_public_url_given: None };
+    let mut found =
+        VenueConfig { is_demo: false, rest_url_given: None, ws_public_url_given: None, authorities: None };
     if let Some((_, venue)) = root.named("venue").into_iter().find(|(name, _)| name == "blofin") {
         found.is_demo = venue.word("environment") == "demo";
         found.rest_url_given = read_address(&venue, "rest_url", ["https://", "http://"]);
         found.ws_public_url_given = read_address(&venue, "ws_public_url", ["wss://", "ws://"]);
+        found.authorities = venue.file_path("ca_file").and_then(|file| {
+            let roots = Arc::new(read_authorities(&venue, &file, &mut Vec::new())?);
+            Some(Authorities { file, roots })
+        });
     }
     found
 }

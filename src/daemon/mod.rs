@@ -4,6 +4,7 @@
 //! opposite order. Its parts meet only through inboxes and the outbox.
 
 mod announcer;
+mod backoff;
 mod backups;
 #[cfg(feature = "embedded-broker")]
 pub mod broker;

@@ -98,7 +98,9 @@ fn source_of(
             let access = match access {
                 Some(access) => Arc::clone(access),
                 None => {
-                    let made = Access::new(config.blofin.rest_url(), config.blofin.ws_public_url());
+                    let venue = &config.blofin;
+                    let authorities = venue.authorities.as_ref();
+                    let made = Access::new(venue.rest_url(), venue.ws_public_url(), authorities);
                     Arc::clone(access.insert(Arc::new(made.map_err(wrong)?)))
                 }
             };

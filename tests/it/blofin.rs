@@ -2,6 +2,8 @@
 
 mod feed;
 mod fuzz;
+mod running;
+mod tls;
 
 use std::path::{Path, PathBuf};
 

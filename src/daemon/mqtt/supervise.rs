@@ -17,13 +17,13 @@ use tokio::time::{Instant, sleep};
 use super::fault::Fault;
 use super::session::Ended;
 use super::{Context, session};
+use crate::daemon::backoff::{doubled, jittered};
 use crate::engine::effect::AlertLevel;
 
-const DELAY_MAX_S: u64 = 60;
 const GOOD_AFTER: Duration = Duration::from_secs(10);
 const OF_USE_AFTER: Duration = Duration::from_secs(1);
 const GOOD_AFTER_FIGHT: Duration = Duration::from_secs(180);
-const FIGHT_DELAY_S: u64 = 300;
+const FIGHT_DELAY: Duration = Duration::from_secs(300);
 /// So often within an hour is a fight.
 const REPEATS_MAX: usize = 3;
 /// Longer than [`REPEATS_MAX`] of the long pauses, so that the pauses stay long while both daemons run.
@@ -95,9 +95,8 @@ impl Pauses {
         } else if ended.tested && !taken && lasted >= OF_USE_AFTER {
             self.attempt = self.attempt.saturating_sub(2);
         }
-        let doubled = 1_u64.checked_shl(self.attempt).map_or(DELAY_MAX_S, |seconds| seconds.min(DELAY_MAX_S));
+        self.waited = if fight { FIGHT_DELAY } else { doubled(self.attempt) };
         self.attempt = self.attempt.saturating_add(1);
-        self.waited = Duration::from_secs(if fight { FIGHT_DELAY_S } else { doubled });
         (self.waited, fight)
     }
 }
@@ -115,13 +114,6 @@ impl Recent {
         }
         self.0.len() >= REPEATS_MAX
     }
-}
-
-/// Less up to a quarter, so that clients of one broker do not come back at the same moment.
-fn jittered(pause: Duration, round: u64) -> Duration {
-    let ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
-    let hash = (round + u64::from(std::process::id())).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
-    pause - Duration::from_millis(hash % (ms / 4).max(1))
 }
 
 #[cfg(test)]
@@ -168,14 +160,5 @@ mod tests {
         check("t1 t1 t1 o4000 t1", "1 2 300! 1 2");
         // Once in a while, as when a network changes.
         check("t4000 t4000 t4000 t4000", "1 1 1 1");
-    }
-
-    #[test]
-    fn jitter() {
-        for (seconds, round) in [1, 2, 60, 300].into_iter().flat_map(|s| (0..100).map(move |r| (s, r))) {
-            let most = Duration::from_secs(seconds);
-            let pause = jittered(most, round);
-            assert!(pause <= most && pause > most * 3 / 4, "{pause:?} of {most:?}");
-        }
     }
 }

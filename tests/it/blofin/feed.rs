@@ -1,121 +1,13 @@
 //! The feed against a BloFin that errs: what it says, how it goes on, and that it breaks no limit.
 
-use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
-use tokio::task::JoinHandle;
-use tradebus::daemon::clock::Clock;
-use tradebus::daemon::feed::blofin::Access;
-use tradebus::daemon::feed::{BlofinFeed, FeedSource, FeedStatus, FeedTask, run};
-use tradebus::model::ids::{FeedId, Symbol};
-use tradebus::model::market::{MarketEvent, PriceUpdate};
+use tradebus::daemon::feed::FeedStatus;
+use tradebus::model::market::PriceUpdate;
 
+use super::running::{PATIENCE, Running, Wish, assert_lawful, timed};
 use crate::support::fake_blofin::{FakeBlofin, RestFault, StreamFault, now_ms};
 use crate::support::random::Random;
-
-/// The whole test gives up after this.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// A running feed.
-struct Running {
-    events: mpsc::Receiver<MarketEvent>,
-    status: watch::Receiver<FeedStatus>,
-    stop: watch::Sender<bool>,
-    task: JoinHandle<()>,
-}
-
-/// What differs between tests.
-struct Wish<'a> {
-    symbols: &'a [&'a str],
-    poll_only: bool,
-    stale_after: Duration,
-    catalog: Option<PathBuf>,
-    room: usize,
-}
-
-impl Default for Wish<'_> {
-    fn default() -> Self {
-        let stale_after = Duration::from_secs(60);
-        Wish { symbols: &["BTC-USDT"], poll_only: false, stale_after, catalog: None, room: 1_024 }
-    }
-}
-
-impl Running {
-    fn start(fake: &FakeBlofin, wish: Wish<'_>) -> Running {
-        let feed = BlofinFeed {
-            symbols: wish.symbols.iter().map(|symbol| Symbol::new(symbol).unwrap()).collect(),
-            poll_only: wish.poll_only,
-            interval: Duration::from_millis(250),
-            stale_after: wish.stale_after,
-            catalog: wish.catalog,
-            access: Arc::new(Access::new(&fake.rest_url(), &fake.ws_url()).unwrap()),
-        };
-        let (out, events) = mpsc::channel(wish.room);
-        let (status_in, status) = watch::channel(FeedStatus::default());
-        let (stop, stopped) = watch::channel(false);
-        let id = FeedId::new("blofin").unwrap();
-        let task = FeedTask { id, clock: Clock::wall(), source: FeedSource::Blofin(feed) };
-        let task = tokio::spawn(run(task, out, status_in, stopped));
-        Running { events, status, stop, task }
-    }
-
-    /// The next event in words: confirmations and steps are passed over.
-    async fn next(&mut self) -> String {
-        loop {
-            let event = self.events.recv().await.expect("the feed goes on");
-            match event.update {
-                PriceUpdate::Trade { price, quantity, .. } => {
-                    return format!("{} {price} x {quantity}", event.symbol);
-                }
-                PriceUpdate::Quote { bid, ask, ask_quantity, .. } => {
-                    return format!("{} {bid} / {ask} x {ask_quantity}", event.symbol);
-                }
-                PriceUpdate::Mark { price } => return format!("{} mark {price}", event.symbol),
-                _ => {}
-            }
-        }
-    }
-
-    /// Passes over events until one is this.
-    async fn until(&mut self, wanted: &str) {
-        while self.next().await != wanted {}
-    }
-
-    /// Waits for a status, while events are taken.
-    async fn status(&mut self, mut wanted: impl FnMut(&FeedStatus) -> bool) -> FeedStatus {
-        loop {
-            if let Some(status) = Some(self.status.borrow_and_update().clone()).filter(&mut wanted) {
-                return status;
-            }
-            tokio::select! {
-                changed = self.status.changed() => changed.expect("the feed goes on"),
-                event = self.events.recv() => drop(event.expect("the feed goes on")),
-            }
-        }
-    }
-
-    async fn source(&mut self, wanted: &str) -> FeedStatus {
-        self.status(|status| status.quality.is_some_and(|quality| quality.source == wanted)).await
-    }
-
-    async fn stop(self) {
-        self.stop.send_replace(true);
-        self.task.await.unwrap();
-    }
-}
-
-/// Runs a test, which must not take for ever.
-fn timed(test: impl Future<Output = ()>) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async { tokio::time::timeout(PATIENCE, test).await.expect("it ends") });
-}
-
-fn assert_lawful(fake: &FakeBlofin) {
-    let violations = fake.stats().violations;
-    assert!(violations.is_empty(), "{violations:?}");
-}
 
 #[test]
 fn prices_come_over_the_stream() {

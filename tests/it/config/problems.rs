@@ -43,9 +43,11 @@ fn problems_of_the_daemon() {
     );
     check(
         "[venue.Xeggex]\n[venue.okx]\n[venue.foo]\n[venue.blofin]\nenvironment = \"test\"\nrest_url = \"u\"\n\
-         ws_public_url = \"wss://user:secret@host/\"\nws_private_url = \"wss://host\"",
+         ws_public_url = \"wss://user:secret@host/\"\nws_private_url = \"wss://host\"\n\
+         ca_file = \"/none.pem\"",
         &[
             "venue.Xeggex: \"Xeggex\" no longer exists: the exchange was shut down",
+            "venue.blofin.ca_file: the file does not exist",
             "venue.blofin.environment: \"test\" is not one of production, demo",
             "venue.blofin.rest_url: is not an address; it must begin with \"https://\", without a user or a query",
             "venue.blofin.ws_private_url: live trading is not available in this version; leave the key out",

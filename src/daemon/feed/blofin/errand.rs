@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::link::backoff;
 use super::rest::RestError;
+use crate::daemon::backoff::backoff;
 
 /// Something that is asked for again and again.
 #[derive(Debug)]

@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tokio_rustls::rustls::ClientConfig;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
+use crate::daemon::backoff::backoff;
 use crate::daemon::websocket::{Socket, SocketError};
 use crate::venue::blofin::FRAME_BYTES_MAX;
 use crate::venue::blofin::request::PING;
@@ -20,7 +21,6 @@ use crate::venue::blofin::request::PING;
 pub const CONNECT_DISTANCE: Duration = Duration::from_millis(1_100);
 /// A ping leaves at least this often: the venue hangs up after 30 s of silence.
 pub const PING_EVERY: Duration = Duration::from_secs(17);
-const BACKOFF_S_MAX: u64 = 60;
 
 /// When the last connection of this process began.
 #[derive(Debug, Default)]
@@ -136,28 +136,9 @@ async fn session(
     }
 }
 
-/// 1, 2, 4, ... 60 s, less up to a quarter, so that boxes behind one address do not come back at the same moment.
-pub fn backoff(attempt: u32, round: u64) -> Duration {
-    let base_ms =
-        1_000 * 1_u64.checked_shl(attempt).map_or(BACKOFF_S_MAX, |seconds| seconds.min(BACKOFF_S_MAX));
-    let hash = (round + u64::from(std::process::id())).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
-    Duration::from_millis(base_ms - hash % (base_ms / 4))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn waits_grow_to_a_minute() {
-        for (attempt, seconds) in [(0, 1), (1, 2), (5, 32), (6, 60), (64, 60)] {
-            for round in 0..100 {
-                let wait = backoff(attempt, round);
-                let most = Duration::from_secs(seconds);
-                assert!(wait <= most && wait > most * 3 / 4, "attempt {attempt}, round {round}: {wait:?}");
-            }
-        }
-    }
 
     #[tokio::test(start_paused = true)]
     async fn connections_keep_their_distance() {

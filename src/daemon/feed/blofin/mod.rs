@@ -27,6 +27,7 @@ use tokio_rustls::rustls::ClientConfig;
 
 use super::FeedEnd;
 use super::outlet::{Outlet, Stopped};
+use crate::config::Authorities;
 use crate::daemon::clock::Clock;
 use crate::daemon::tls;
 use crate::model::ids::{FeedId, Symbol};
@@ -70,13 +71,14 @@ pub struct Access {
 }
 
 impl Access {
-    /// For these addresses: `http://` or `https://` without a path, and `ws://` or `wss://` with one.
+    /// For these addresses: `http://` or `https://` without a path, and `ws://` or `wss://` with one. With TLS the
+    /// venue's certificate must be from one of these authorities, or else of the system's.
     ///
     /// # Errors
     /// When the system has no certificates, or the client cannot be made.
-    pub fn new(rest_url: &str, ws_url: &str) -> Result<Access, String> {
+    pub fn new(rest_url: &str, ws_url: &str, authorities: Option<&Authorities>) -> Result<Access, String> {
         let is_secure = rest_url.starts_with("https:") || ws_url.starts_with("wss:");
-        let tls = Arc::new(if is_secure { tls::client() } else { tls::plain() }?);
+        let tls = Arc::new(if is_secure { tls::client(authorities) } else { tls::plain() }?);
         let rest = Rest::new(rest_url, &tls)?;
         Ok(Access { rest, ws_url: ws_url.to_owned(), tls, gate: Arc::default() })
     }
