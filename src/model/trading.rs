@@ -233,6 +233,9 @@ pub enum VenueReport {
     Fills(Vec<VenueFill>),
     /// Money was paid or received for holding a position.
     Funding(VenueFunding),
+    /// A position as the venue has it now, flat ones included: a hint that something changed there. The truth about it
+    /// are fills and snapshots.
+    Position(Box<VenuePosition>),
     /// What the account is worth now.
     Balance(VenueBalance),
     /// Everything about the account.

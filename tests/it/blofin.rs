@@ -2,6 +2,7 @@
 
 mod feed;
 mod fuzz;
+mod private;
 mod running;
 mod tls;
 
