@@ -23,6 +23,7 @@ impl Config {
         EngineSettings {
             markets: self.markets(),
             strategies: self.strategies.iter().map(strategy_settings).collect(),
+            accounts: Vec::new(),
             type_limits: self.types.iter().map(|(kind, settings)| (*kind, settings.limits.clone())).collect(),
             limits: self.limits.clone(),
             price_interval_ms: self.mqtt.price_interval_ms,
@@ -58,6 +59,7 @@ fn strategy_settings(strategy: &StrategyConfig) -> StrategySettings {
         kind: strategy.kind,
         markets,
         venue: paper_venue(),
+        account: None,
         ticks: strategy.ticks,
         balance: strategy.balance,
         default_size: strategy.default_size,

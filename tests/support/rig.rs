@@ -55,6 +55,7 @@ pub fn settings() -> EngineSettings {
     EngineSettings {
         markets: Vec::new(),
         strategies: Vec::new(),
+        accounts: Vec::new(),
         type_limits: BTreeMap::new(),
         limits: Limits::default(),
         price_interval_ms: 5_000,
@@ -124,6 +125,7 @@ fn plain_strategy(id: StrategyId, markets: BTreeMap<Symbol, MarketKey>) -> Strat
         kind: StrategyType::new("external").unwrap(),
         markets,
         venue: VenueId::new("paper").unwrap(),
+        account: None,
         ticks: false,
         balance: money("1000"),
         default_size: None,
