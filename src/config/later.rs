@@ -15,7 +15,7 @@ pub(super) fn gone(venue: &str) -> Option<String> {
     gone.then(|| format!("{venue:?} no longer exists: the exchange was shut down"))
 }
 
-/// Checks `[http]` and what `[venue.NAME]` has for live accounts.
+/// Checks `[http]`.
 pub(super) fn check(root: &Table) {
     let http = root.table("http");
     let listen = http.text("listen");
@@ -24,12 +24,6 @@ pub(super) fn check(root: &Table) {
     }
     if http.text_maybe("token_file").is_some() {
         http.problem("token_file", format!("HTTP {NOT_AVAILABLE}; leave the key out"));
-    }
-    for (_, venue) in root.named("venue") {
-        // An address may hold a password, so it is not shown.
-        if venue.text_maybe("ws_private_url").is_some() {
-            venue.problem("ws_private_url", format!("live trading {NOT_AVAILABLE}; leave the key out"));
-        }
     }
 }
 

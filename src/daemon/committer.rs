@@ -11,6 +11,7 @@ use super::mqtt::{AckToken, Bus};
 use super::outbox::{Outbox, OutboxHandle};
 use crate::engine::record::Record;
 use crate::message::view::Message;
+use crate::model::trading::Dispatch;
 
 /// What must wait for its records, in order.
 #[derive(Debug)]
@@ -21,6 +22,8 @@ pub enum Item {
     Message(Message),
     /// The answer to a message from the bus, and its acknowledgement.
     Reply(Reply),
+    /// Something to ask of a venue.
+    Dispatch(Box<Dispatch>),
 }
 
 /// The answer to one message from the bus.

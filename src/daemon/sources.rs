@@ -30,14 +30,17 @@ pub type Feeds = (
 ///
 /// # Errors
 /// The first feed that cannot be started.
-pub fn start(config: &Config, clock: &Clock, stop: &watch::Receiver<bool>) -> Result<Feeds, RunError> {
+pub fn start(
+    config: &Config,
+    clock: &Clock,
+    stop: &watch::Receiver<bool>,
+    access: &mut Option<Arc<Access>>,
+) -> Result<Feeds, RunError> {
     let (sender, markets) = mpsc::channel(MARKETS_MAX);
     let (changes, changed) = mpsc::unbounded_channel();
     let mut statuses = Vec::new();
-    // One for all feeds: the venue's limits are those of this address.
-    let mut access: Option<Arc<Access>> = None;
     for (index, feed) in config.feeds.iter().enumerate() {
-        let source = source_of(config, feed, &mut access)?;
+        let source = source_of(config, feed, access)?;
         let task = FeedTask { id: feed.id, clock: clock.clone(), source };
         let (status_sender, status) = watch::channel(FeedStatus::default());
         tokio::spawn(feed::run(task, sender.clone(), status_sender, stop.clone()));
@@ -95,15 +98,7 @@ fn source_of(
             Ok(FeedSource::Synthetic(SyntheticFeed { seed: *seed, symbols }))
         }
         config::FeedSource::Blofin { poll_only, interval_ms } => {
-            let access = match access {
-                Some(access) => Arc::clone(access),
-                None => {
-                    let venue = &config.blofin;
-                    let authorities = venue.authorities.as_ref();
-                    let made = Access::new(venue.rest_url(), venue.ws_public_url(), authorities);
-                    Arc::clone(access.insert(Arc::new(made.map_err(wrong)?)))
-                }
-            };
+            let access = access_of(config, access).map_err(wrong)?;
             Ok(FeedSource::Blofin(BlofinFeed {
                 symbols: feed.symbols.clone(),
                 poll_only: *poll_only,
@@ -114,6 +109,19 @@ fn source_of(
             }))
         }
     }
+}
+
+/// The way to BloFin, made once: the venue's limits are those of this address, for all feeds and accounts together.
+///
+/// # Errors
+/// Why there is none.
+pub fn access_of(config: &Config, known: &mut Option<Arc<Access>>) -> Result<Arc<Access>, String> {
+    if let Some(access) = known {
+        return Ok(Arc::clone(access));
+    }
+    let venue = &config.blofin;
+    let made = Access::new(venue.rest_url(), venue.ws_public_url(), venue.authorities.as_ref())?;
+    Ok(Arc::clone(known.insert(Arc::new(made))))
 }
 
 /// Opens the files of a recording.

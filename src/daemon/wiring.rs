@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
+use super::accounts;
 use super::announcer::Announcer;
 use super::backups::Backups;
 use super::clock::Clock;
@@ -16,6 +17,7 @@ use super::commit::{CommitContext, Committer, start as start_committer};
 use super::connect::embedded;
 use super::connect::{Client, greet, start_client};
 use super::engine_loop::{EngineLoop, Inputs, Memory};
+use super::gateway::Gateways;
 use super::health::HealthReporter;
 use super::indexer::{self, IndexContext, IndexThread, Indexer};
 use super::mqtt::Bus;
@@ -23,7 +25,7 @@ use super::options::{RunError, RunOptions};
 use super::outbox::{Outbox, OutboxHandle};
 use super::snapshots::Snapshots;
 use super::sources;
-use super::{GOODBYE, LAST_INDEX, LAST_WRITE};
+use super::{GOODBYE, LAST_ANSWER, LAST_INDEX, LAST_WRITE};
 use crate::backtest::event_log::{EventLogWriter, LogStart};
 use crate::config::{self, Config, FeedClock};
 use crate::engine::Engine;
@@ -52,6 +54,7 @@ pub struct Running {
     commit_thread: ThreadHandle<()>,
     index_thread: IndexThread,
     feeds_stop: watch::Sender<bool>,
+    gateways: Gateways,
     refiller: JoinHandle<()>,
     #[cfg(feature = "embedded-broker")]
     broker: Option<super::broker::EmbeddedBroker>,
@@ -93,18 +96,21 @@ impl Running {
         let outbox = OutboxHandle::new(Outbox::new(state.published, ledger.last_sequence()));
         let (inbound, bus, client) = start_client(config, &topics, address, &outbox, &clock)?;
         let (store_sender, store) = mpsc::unbounded_channel();
+        let mut access = None;
+        let (gateways, venues) = accounts::start(config, &clock, &mut access)?;
         let context = CommitContext {
             ledger,
             outbox: outbox.clone(),
             bus: bus.clone(),
             topics: topics.clone(),
             events: store_sender,
+            dispatcher: gateways.dispatcher.clone(),
         };
         let (committer, commit_thread) = start_committer(context).map_err(system("committing thread"))?;
         let (indexer, index_thread) = start_indexer(config, &state, &committer, &outbox, &topics, &clock)?;
         let refiller = tokio::spawn(refill(outbox.clone(), committer.clone()));
         let (feeds_stop, feeds_stopped) = watch::channel(false);
-        let (markets, statuses, feeds) = sources::start(config, &clock, &feeds_stopped)?;
+        let (markets, statuses, feeds) = sources::start(config, &clock, &feeds_stopped, &mut access)?;
         let events = EngineLoop {
             health: HealthReporter::new(statuses, bus.status(), &committer, &outbox, &topics, &indexer),
             engine: Engine::new(settings, state),
@@ -122,13 +128,14 @@ impl Running {
         };
         Ok(Running {
             events,
-            inputs: Inputs { inbound, markets, store, feeds, stop },
+            inputs: Inputs { inbound, markets, venues, store, feeds, stop },
             client,
             store_id_new: new_store_id()?,
             bus,
             commit_thread,
             index_thread,
             feeds_stop,
+            gateways,
             refiller,
             #[cfg(feature = "embedded-broker")]
             broker,
@@ -140,6 +147,8 @@ impl Running {
     pub async fn stop(mut self, orderly: bool) {
         let _ = self.feeds_stop.send(true);
         let mut written = self.flush().await;
+        // What is on disk has left by now; what came of it is asked for by the next start.
+        self.gateways.stop(LAST_ANSWER).await;
         self.bus.shutdown(GOODBYE).await;
         if orderly && written && self.events.journal_last().await.is_ok() {
             written = self.flush().await;

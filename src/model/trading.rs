@@ -60,6 +60,22 @@ pub struct Dispatch {
     pub request: VenueRequest,
 }
 
+impl Dispatch {
+    /// Whether it takes no risk on: it reduces, takes back, or only asks. It may leave before it is on disk when the
+    /// disk fails.
+    pub fn is_safe(&self) -> bool {
+        match &self.request {
+            VenueRequest::Place(order) => order.reduce_only,
+            VenueRequest::PlaceStop(_)
+            | VenueRequest::Cancel { .. }
+            | VenueRequest::Lookup { .. }
+            | VenueRequest::CancelStop { .. }
+            | VenueRequest::LookupStop { .. }
+            | VenueRequest::Snapshot { .. } => true,
+        }
+    }
+}
+
 /// What can be asked of a venue.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum VenueRequest {

@@ -248,8 +248,8 @@ pub enum List {
     Stops,
     /// Executions from a time on, in milliseconds.
     Fills(i64),
-    /// Orders that ended, from a time on, in milliseconds.
-    OrdersEnded(i64),
+    /// Orders that ended.
+    OrdersEnded,
     /// Funding payments from a time to another, in milliseconds; at most a week.
     Funding(i64, i64),
 }
@@ -260,7 +260,7 @@ pub fn page(list: List, older_than: Option<&str>) -> Request {
         List::Orders => ("trade/orders-pending", String::new()),
         List::Stops => ("trade/orders-tpsl-pending", String::new()),
         List::Fills(begin) => ("trade/fills-history", format!("&begin={begin}")),
-        List::OrdersEnded(begin) => ("trade/orders-history", format!("&begin={begin}")),
+        List::OrdersEnded => ("trade/orders-history", String::new()),
         List::Funding(begin, end) => ("account/funding-fees", format!("&begin={begin}&end={end}")),
     };
     let after = older_than.map(|id| format!("&after={id}")).unwrap_or_default();

@@ -167,7 +167,7 @@ fn the_rest_leaves_as_documented() {
     page(List::Orders, None, "GET /api/v1/trade/orders-pending?limit=100");
     page(List::Stops, Some("7"), "GET /api/v1/trade/orders-tpsl-pending?limit=100&after=7");
     page(List::Fills(5), None, "GET /api/v1/trade/fills-history?limit=100&begin=5");
-    page(List::OrdersEnded(5), Some("7"), "GET /api/v1/trade/orders-history?limit=100&begin=5&after=7");
+    page(List::OrdersEnded, Some("7"), "GET /api/v1/trade/orders-history?limit=100&after=7");
     page(List::Funding(5, 9), None, "GET /api/v1/account/funding-fees?limit=100&begin=5&end=9");
     let pairs = [pair, symbol("ETH-USDT")];
     shows(
