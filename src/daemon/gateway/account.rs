@@ -62,8 +62,8 @@ pub enum AskError {
 /// An order or stop on its way out, so that a cancel neither overtakes it nor misses it.
 #[derive(Debug)]
 pub struct Departure {
-    /// A cancel came before it left.
-    pub is_withdrawn: bool,
+    /// Turns true when a cancel comes before it left.
+    pub withdrawn: watch::Sender<bool>,
     /// It left; turns true when the answer is there, or will not come.
     pub sent: Option<watch::Receiver<bool>>,
 }
