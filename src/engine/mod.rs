@@ -15,6 +15,8 @@ pub mod gauge;
 pub mod guard;
 pub mod kpi;
 pub mod level_control;
+pub mod live_control;
+pub mod live_state;
 pub mod order_manager;
 pub mod portfolio;
 pub mod price_module;
@@ -137,7 +139,11 @@ impl Engine {
                 start::announced(&mut desk, devices);
             }
             Event::Store { available } => self.on_store(at, available, effects),
-            Event::Venue(_) | Event::Wakeup => {}
+            Event::Venue(report) => {
+                let mut desk = Desk::new(at, &mut self.state, &self.prices, effects);
+                self.exchanges.on_venue(&mut desk, &report);
+            }
+            Event::Wakeup => {}
             Event::Shutdown => {
                 let mut desk = Desk::new(at, &mut self.state, &self.prices, effects);
                 self.exchanges.sample(&mut desk, None);

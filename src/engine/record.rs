@@ -7,9 +7,12 @@ use serde::{Deserialize, Serialize};
 
 use super::event::{Level, LevelScope};
 use crate::model::amount::{Money, Price};
-use crate::model::ids::{ClientOrderId, SignalId, StoreId, StrategyId, StrategyType, Symbol, VenueId};
+use crate::model::ids::{
+    AccountId, ClientOrderId, SignalId, StoreId, StrategyId, StrategyType, Symbol, VenueId, VenueOrderId,
+};
+use crate::model::live::LiveNote;
 use crate::model::market::MarketKey;
-use crate::model::order::Order;
+use crate::model::order::{Order, Side};
 use crate::model::report::{Fill, Trade};
 use crate::model::signal::SignalResult;
 use crate::model::time::Timestamp;
@@ -77,6 +80,42 @@ pub enum Record {
     Announced(Announced),
     /// A request changed something.
     Request(RequestRecord),
+    /// What is remembered of an order at a venue changed.
+    Live(Box<LiveNote>),
+    /// The venue's last word on a fill differs from what was booked.
+    Correction(Correction),
+    /// Everything that a venue said about an account was taken over.
+    Snapshot(SnapshotRecord),
+}
+
+/// Money that the venue's last word on price and fee adds to what was booked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Correction {
+    /// The strategy.
+    pub strategy: StrategyId,
+    /// The pair.
+    pub symbol: Symbol,
+    /// The order whose fills it is about.
+    pub order_id: ClientOrderId,
+    /// The order's side.
+    pub side: Side,
+    /// Notional to be added; negative when less was paid or received.
+    pub notional: Money,
+    /// Fee to be added; negative when less was paid.
+    pub fee: Money,
+    /// When.
+    pub time: Timestamp,
+}
+
+/// How far an account's executions are taken over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SnapshotRecord {
+    /// The account.
+    pub account: AccountId,
+    /// When the snapshot was asked for.
+    pub asked: Timestamp,
+    /// The last execution of all that were told.
+    pub last_fill: Option<VenueOrderId>,
 }
 
 /// A request that was carried out.

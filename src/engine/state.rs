@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use serde::{Deserialize, Serialize};
 
 use super::event::{Level, LevelScope};
+use super::live_state::LiveState;
 use super::record::{
     Announced, LevelCause, LevelRecord, Record, SampleRecord, Scope, SignalRecord, StrategyRecord,
 };
@@ -54,6 +55,8 @@ pub struct State {
     pub announced: BTreeMap<String, Announced>,
     /// Requests that were carried out lately.
     pub requests: RequestHistory,
+    /// Live trading.
+    pub live: LiveState,
 }
 
 /// How many level commands are remembered; a repeated one is also refused for its age.
@@ -229,6 +232,9 @@ impl State {
                 self.announced.insert(device.topic.clone(), device.clone());
             }
             Record::Request(request) => self.requests.insert(request),
+            Record::Live(note) => self.apply_note(note),
+            Record::Correction(correction) => self.apply_correction(correction),
+            Record::Snapshot(snapshot) => self.live.apply_snapshot(snapshot),
         }
     }
 
@@ -302,6 +308,7 @@ impl State {
     }
 
     fn apply_order(&mut self, order: &Order) {
+        self.live.apply_order(order);
         if order.status.is_final() {
             self.orders.remove(&order.order_id);
             self.order_fills.remove(&order.order_id);
@@ -313,8 +320,11 @@ impl State {
     fn apply_fill(&mut self, fill: &Fill) {
         let execution = Execution::of(fill);
         let Some(state) = self.strategies.get_mut(&fill.strategy) else { return };
-        let held = state.positions.contains_key(&fill.symbol);
-        let result = Position::after(state.positions.get(&fill.symbol), &execution);
+        let before = state.positions.get(&fill.symbol);
+        let (held, cost) = (before.is_some(), before.map_or(Money::ZERO, |position| position.cost));
+        let result = Position::after(before, &execution);
+        let cost_after = result.position.as_ref().map_or(Money::ZERO, |position| position.cost);
+        let spent = cost_after - cost - result.realized_pnl;
         state.realized_pnl += result.realized_pnl;
         state.fees += fill.fee;
         let holds = result.position.is_some();
@@ -323,6 +333,7 @@ impl State {
             None => state.positions.remove(&fill.symbol),
         };
         self.order_fills.insert(fill.order_id, fill.number);
+        self.live.apply_fill(fill, spent);
         for scope in self.scopes_of(fill.strategy) {
             self.scopes.entry(scope).or_default().count(held, holds, fill.time);
         }

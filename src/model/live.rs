@@ -72,6 +72,8 @@ pub struct LiveOrder {
     pub order: Order,
     /// Fills that were recorded.
     pub fills: u32,
+    /// What the ledger made of them: a fill that flips a position is rounded in two parts.
+    pub ledger: Figures,
     /// The note.
     pub note: LiveNote,
 }

@@ -142,6 +142,12 @@ pub enum OrderReason {
     ReduceOnly,
     /// Cancelled because somebody asked for it.
     Request,
+    /// Ended by the venue on its own account.
+    Venue,
+    /// Cancelled because the venue, its prices or the clock were unhealthy for too long.
+    DeadMan,
+    /// It provably never reached the venue.
+    NotSent,
 }
 
 impl OrderReason {
@@ -155,6 +161,9 @@ impl OrderReason {
             OrderReason::Liquidation => "liquidation",
             OrderReason::ReduceOnly => "reduce_only",
             OrderReason::Request => "request",
+            OrderReason::Venue => "venue",
+            OrderReason::DeadMan => "dead_man",
+            OrderReason::NotSent => "not_sent",
         }
     }
 }
@@ -178,7 +187,7 @@ pub struct Order {
     pub order_type: OrderType,
     /// Base units that are wanted.
     pub quantity: Quantity,
-    /// Base units that are filled; never above `quantity`.
+    /// Base units that are filled; above `quantity` only if a venue did so, which is a fact.
     pub filled_quantity: Quantity,
     /// Sum of price x quantity of its fills, from which the average price is derived.
     pub filled_notional: Money,
@@ -197,7 +206,7 @@ pub struct Order {
 impl Order {
     /// Base units that are still to be filled.
     pub fn remaining(&self) -> Quantity {
-        self.quantity - self.filled_quantity
+        (self.quantity - self.filled_quantity).max(Quantity::ZERO)
     }
 
     /// What is still to be filled, with the side's sign.

@@ -4,8 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use super::amount::{Money, Price, Quantity};
 use super::ids::{ClientOrderId, SignalId, StrategyId, Symbol, VenueId};
-use super::order::{OrderReason, Side};
+use super::live::{Figures, LiveNote};
+use super::order::{OrderReason, OrderStatus, Side};
 use super::time::Timestamp;
+use super::trading::VenueRequest;
 
 /// Whether the fill took liquidity or gave it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,7 +29,7 @@ impl Liquidity {
 }
 
 /// What an exchange reports about one order.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ExecutionReport {
     /// The order rests now.
     Working {
@@ -53,6 +55,35 @@ pub enum ExecutionReport {
         order_id: ClientOrderId,
         /// Why.
         reason: OrderReason,
+    },
+    /// An order at a venue stands otherwise now.
+    Status {
+        /// Our id of the order.
+        order_id: ClientOrderId,
+        /// Where it stands.
+        status: OrderStatus,
+        /// Why it ended, or is to end.
+        reason: Option<OrderReason>,
+    },
+    /// What is remembered of an order at a venue changed.
+    Noted(Box<LiveNote>),
+    /// Everything booked of an order is proven by executions, which decide price and fee.
+    Settled {
+        /// Our id of the order.
+        order_id: ClientOrderId,
+        /// The sums of its executions.
+        figures: Figures,
+    },
+    /// The venue is to be asked this. Paper never asks.
+    Ask(Box<VenueRequest>),
+    /// A person should know.
+    Warned {
+        /// Our id of the order.
+        order_id: ClientOrderId,
+        /// A stable word for programs.
+        code: &'static str,
+        /// A sentence for people.
+        text: String,
     },
 }
 

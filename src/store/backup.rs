@@ -164,7 +164,9 @@ fn time_of(record: &Record) -> Option<Timestamp> {
         Record::Level(level) => Some(level.time),
         Record::Request(request) => Some(request.time),
         Record::Sample(sample) => Some(sample.time),
-        Record::Market { .. } | Record::Published { .. } | Record::Announced(_) => None,
+        Record::Correction(correction) => Some(correction.time),
+        Record::Snapshot(snapshot) => Some(snapshot.asked),
+        Record::Market { .. } | Record::Published { .. } | Record::Announced(_) | Record::Live(_) => None,
     }
 }
 

@@ -121,7 +121,10 @@ impl Index {
             | Record::Level(_)
             | Record::Published { .. }
             | Record::Announced(_)
-            | Record::Request(_) => {}
+            | Record::Request(_)
+            | Record::Live(_)
+            | Record::Correction(_)
+            | Record::Snapshot(_) => {}
         }
         self.meta.applied = sequence;
         Ok(())

@@ -2,6 +2,8 @@
 
 #[path = "../support/chance.rs"]
 mod chance;
+#[path = "../support/live_simulation.rs"]
+mod live_simulation;
 #[path = "../support/rig.rs"]
 mod rig;
 #[path = "../support/scenario.rs"]
@@ -20,6 +22,7 @@ mod examples;
 mod feeds;
 mod kpi;
 mod link;
+mod live;
 mod mqtt_client;
 mod operations;
 mod parity;

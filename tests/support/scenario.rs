@@ -28,6 +28,7 @@ use tradebus::message::topic::Topics;
 use tradebus::message::tradingview::AllSettings;
 use tradebus::message::{level, view};
 use tradebus::model::ids::StrategyType;
+use tradebus::model::live::LiveNote;
 use tradebus::model::market::PriceUpdate;
 use tradebus::model::order::{Order, Side};
 use tradebus::model::report::{Fill, Trade};
@@ -268,6 +269,16 @@ impl Scenario {
                 let (strategy, id) = (request.strategy, &request.id);
                 ("record", format!("request {strategy} {id} {:?}", request.symbol))
             }
+            Record::Live(note) => ("note", note_line(note)),
+            Record::Correction(correction) => {
+                let (strategy, symbol) = (correction.strategy, correction.symbol);
+                let text = format!("{} notional {} fee {}", symbol, correction.notional, correction.fee);
+                ("record", format!("correction {strategy} {} {text}", correction.order_id))
+            }
+            Record::Snapshot(snapshot) => {
+                let last = snapshot.last_fill.map_or("-".to_string(), |id| id.to_string());
+                ("note", format!("snapshot {} through {last}", snapshot.account))
+            }
             Record::Poisoned { strategy, id, .. } => ("record", format!("poisoned {strategy} {id}")),
         };
         self.put(kind, &text);
@@ -370,6 +381,13 @@ fn kind_of(update: &Update) -> &'static str {
         | Update::ClearType(_)
         | Update::ClearStrategy { .. } => "clear",
     }
+}
+
+fn note_line(note: &LiveNote) -> String {
+    let id = note.venue_order_id.map_or("-".to_string(), |id| id.to_string());
+    let (booked, settled) = (note.booked.quantity, note.settled.quantity);
+    let ended = if note.ended.is_some() { " ended" } else { "" };
+    format!("note {} at the venue {id} booked {booked} settled {settled}{ended}", note.order_id)
 }
 
 fn trade_line(trade: &Trade) -> String {
