@@ -12,15 +12,15 @@ use super::order_manager::{OrderDraft, cut_to_position, order_id, records_of};
 use super::portfolio::Book;
 use super::price_module::PriceModule;
 use super::record::{Record, Scope, ScopeSample};
+use super::route;
 use super::settings::{EngineSettings, StrategySettings};
 use super::state::State;
+use super::stops::Touched;
 use crate::exchange::Exchange;
-use crate::exchange::live::{LiveExchange, LiveSettings};
-use crate::exchange::paper::PaperExchange;
 use crate::model::amount::Quantity;
 use crate::model::ids::{StrategyId, StrategyType, Symbol};
 use crate::model::market::{MarketKey, PriceUpdate};
-use crate::model::order::{Order, OrderReason, OrderStatus, OrderType};
+use crate::model::order::{Order, OrderReason, OrderType};
 use crate::model::report::ExecutionReport;
 use crate::model::time::Timestamp;
 use crate::risk::{Limits, RiskApproved, approve_reduction};
@@ -91,7 +91,7 @@ impl ExchangeControl {
         };
         let mut types: BTreeMap<StrategyType, Vec<usize>> = BTreeMap::new();
         for (index, strategy) in settings.strategies.iter().enumerate() {
-            let exchange = open(settings, strategy, state);
+            let exchange = route::open(settings, strategy, state);
             for key in strategy.markets.values() {
                 prices.listen(*key, index, strategy.ticks);
             }
@@ -255,6 +255,19 @@ impl ExchangeControl {
         exits.map(|order| order.remaining()).sum()
     }
 
+    /// Lets `act` collect reports of an exchange, and settles them.
+    pub(super) fn with_reports(
+        &mut self,
+        desk: &mut Desk<'_>,
+        index: usize,
+        act: impl FnOnce(&mut ExchangeControl, &mut Desk<'_>, &mut Vec<ExecutionReport>),
+    ) {
+        let mut reports = std::mem::take(&mut self.reports);
+        act(self, desk, &mut reports);
+        self.settle(desk, index, &mut reports);
+        self.reports = reports;
+    }
+
     /// Turns reports into records, values the books anew, and takes back what can no longer reduce.
     pub(super) fn settle(&mut self, desk: &mut Desk<'_>, index: usize, reports: &mut Vec<ExecutionReport>) {
         let simulated = self.accounts[index].settings.account.is_none();
@@ -265,8 +278,13 @@ impl ExchangeControl {
                 false => reports[next].clone(),
             };
             self.pass_on(desk, index, &report);
-            let records = records_of(desk.state(), desk.at, &report);
             next += 1;
+            if let ExecutionReport::Triggered { stop_id, symbol, cause, quantity } = report {
+                self.on_touched(desk, index, Touched { stop_id, symbol, cause, quantity }, reports);
+                continue;
+            }
+            let records = records_of(desk.state(), desk.at, &report);
+            let symbol = records.first().and_then(Record::symbol);
             let fill = records.iter().find_map(|record| match record {
                 Record::Fill(fill) => Some(fill.symbol),
                 Record::Correction(correction) => Some(correction.symbol),
@@ -277,6 +295,9 @@ impl ExchangeControl {
             if let Some(symbol) = fill {
                 self.after_fill(desk, index, symbol, closed);
                 self.cancel_excess(desk, index, symbol, reports);
+            }
+            if let Some(symbol) = symbol {
+                self.protect(desk, index, symbol, reports);
             }
         }
         reports.clear();
@@ -360,31 +381,4 @@ impl ScopeEntry {
 /// Whether an order is an exit that surely fills: at the market, and only reducing.
 pub fn is_sent_exit(order: &Order) -> bool {
     order.reduce_only && order.order_type == OrderType::Market
-}
-
-/// The exchange of a strategy with its orders: live when the strategy has an account, else paper. This choice is the
-/// only difference.
-fn open(settings: &EngineSettings, strategy: &StrategySettings, state: &State) -> Box<dyn Exchange> {
-    let account = settings.accounts.iter().find(|account| Some(account.id) == strategy.account);
-    if let Some(account) = account {
-        let settings = LiveSettings { account: account.id, margin_mode: account.margin_mode };
-        let mut exchange = LiveExchange::new(settings);
-        let own = state.live.orders.values().filter(|live| live.order.strategy == strategy.id);
-        own.for_each(|live| exchange.restore_live(live));
-        return Box::new(exchange);
-    }
-    let mut exchange = PaperExchange::new(strategy.paper.clone());
-    let mut resting: Vec<&Order> =
-        state.orders.values().filter(|order| is_resting(order, strategy, state)).collect();
-    resting.sort_by_key(|order| (order.created, order.order_id));
-    resting.into_iter().for_each(|order| exchange.restore(order));
-    Box::new(exchange)
-}
-
-/// Whether an order of the journal rests at this strategy's exchange.
-fn is_resting(order: &Order, strategy: &StrategySettings, state: &State) -> bool {
-    order.strategy == strategy.id
-        && !state.live.orders.contains_key(&order.order_id)
-        && matches!(order.status, OrderStatus::Working | OrderStatus::PartlyFilled)
-        && strategy.markets.contains_key(&order.symbol)
 }

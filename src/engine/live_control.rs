@@ -1,5 +1,5 @@
-//! The accounts at venues: what they say goes to the exchanges of the strategies that trade them, and what the exchanges
-//! ask goes out.
+//! The accounts at venues: what they say goes to the exchanges of the strategies that trade them, and what the
+//! exchanges ask goes out.
 //!
 //! An account is asked for everything when the engine starts, when its link comes up, when a fill waits for its proof,
 //! and now and then. Only an answer to the last question counts, so an old one that comes late does nothing.
@@ -96,6 +96,7 @@ impl ExchangeControl {
             VenueReport::Skew { .. }
             | VenueReport::Stop(_)
             | VenueReport::Funding(_)
+            | VenueReport::Position(_)
             | VenueReport::Balance(_) => {}
             VenueReport::Order(_)
             | VenueReport::Acknowledged { .. }
@@ -137,6 +138,7 @@ impl ExchangeControl {
                 for state in orders() {
                     live.on_order(at, state, reports);
                 }
+                live.on_stops(at, snapshot.asked, &snapshot.stops, reports);
                 live.missing_from(at, snapshot.asked, &named);
             });
         }

@@ -8,7 +8,7 @@ use super::record::{Correction, SnapshotRecord};
 use super::state::State;
 use crate::model::amount::Money;
 use crate::model::ids::{AccountId, ClientOrderId, VenueOrderId};
-use crate::model::live::{Figures, LiveNote, LiveOrder};
+use crate::model::live::{Figures, LiveNote, LiveOrder, LiveStop};
 use crate::model::order::{Order, Side};
 use crate::model::report::Fill;
 use crate::model::time::Timestamp;
@@ -18,6 +18,8 @@ use crate::model::time::Timestamp;
 pub struct LiveState {
     /// Orders at venues, also ended ones whose fills are not proven yet.
     pub orders: BTreeMap<ClientOrderId, LiveOrder>,
+    /// Stops at venues.
+    pub stops: BTreeMap<ClientOrderId, LiveStop>,
     /// What is known of each account that was ever traded.
     pub accounts: BTreeMap<AccountId, AccountState>,
 }
@@ -53,6 +55,13 @@ impl LiveState {
             let notional = if fill.side == Side::Buy { spent } else { -spent };
             live.ledger = live.ledger.with(Figures { quantity: fill.quantity, notional, fee: fill.fee });
         }
+    }
+
+    pub(super) fn apply_stop(&mut self, stop: &LiveStop) {
+        match stop.gone {
+            true => self.stops.remove(&stop.stop.stop_id),
+            false => self.stops.insert(stop.stop.stop_id, stop.clone()),
+        };
     }
 
     /// Forgets what was done before the snapshot ahead of this one: its executions lie behind both.

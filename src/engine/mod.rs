@@ -6,6 +6,7 @@
 //! wakes late changes nothing.
 
 pub mod admission;
+pub mod decision;
 pub mod desk;
 pub mod effect;
 pub mod event;
@@ -24,12 +25,17 @@ pub mod publication;
 pub mod record;
 pub mod request_history;
 pub mod requests;
+pub mod route;
+pub mod scope_state;
 pub mod settings;
 pub mod signal_history;
 pub mod signal_rate;
 pub mod sizing;
 pub mod start;
 pub mod state;
+pub mod stop_book;
+pub mod stop_wish;
+pub mod stops;
 pub mod strategy_manager;
 
 use desk::Desk;

@@ -79,7 +79,8 @@ impl OrderDraft {
 
 /// The order with another status.
 pub fn with_status(order: &Order, status: OrderStatus, reason: Option<OrderReason>, at: Timestamp) -> Order {
-    Order { status, reason, time: at, ..order.clone() }
+    // What made an order is told as long as nothing else has to be.
+    Order { status, reason: reason.or(order.reason), time: at, ..order.clone() }
 }
 
 /// The records that a report leads to; none for an order that is not open any more, such as a report that came twice.
@@ -103,6 +104,7 @@ pub fn records_of(state: &State, at: Timestamp, report: &ExecutionReport) -> Vec
             None => Vec::new(),
         },
         ExecutionReport::Noted(ref note) => vec![Record::Live(note.clone())],
+        ExecutionReport::NotedStop(ref stop) => vec![Record::LiveStop(stop.clone())],
         ExecutionReport::Settled { order_id, figures } => {
             let live = state.live.orders.get(&order_id);
             live.and_then(|live| correction(live, figures, at)).into_iter().collect()
@@ -147,6 +149,7 @@ pub fn records_of(state: &State, at: Timestamp, report: &ExecutionReport) -> Vec
             records.extend(result.closed.map(|position| Record::Trade(trade_of(&fill, &position))));
             records
         }
+        ExecutionReport::Triggered { .. } => Vec::new(),
     }
 }
 

@@ -133,6 +133,7 @@ impl ExchangeControl {
     pub fn start(&mut self, desk: &mut Desk<'_>) {
         self.peaks_journalled = desk.at;
         self.sync_all(desk);
+        self.protect_all(desk);
         self.start_venues(desk);
         // Days that ended while nothing ran: their loss must not count as one of today.
         match self.day_due(desk.state()) {

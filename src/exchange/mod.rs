@@ -7,6 +7,8 @@ pub mod live;
 pub mod matching;
 pub mod paper;
 
+use rust_decimal::Decimal;
+
 use self::live::LiveExchange;
 use crate::model::amount::{Price, Quantity};
 use crate::model::ids::{ClientOrderId, Symbol};
@@ -14,6 +16,7 @@ use crate::model::instrument::Instrument;
 use crate::model::market::PriceUpdate;
 use crate::model::order::{Order, OrderReason};
 use crate::model::report::ExecutionReport;
+use crate::model::stop::ProtectiveStop;
 use crate::model::time::Timestamp;
 use crate::risk::RiskApproved;
 
@@ -32,6 +35,14 @@ pub struct MarketView<'a> {
     pub updates: u64,
     /// Whether the latest price is a candle's close, which nothing may fill at.
     pub from_candle: bool,
+}
+
+impl MarketView<'_> {
+    /// The price that stops are held against: the last one, or the middle of bid and ask where no feed tells it.
+    pub fn trigger(&self) -> Option<Price> {
+        let middle = || Some(Price::new((self.bid?.value() + self.ask?.value()) / Decimal::TWO));
+        self.last.or_else(middle)
+    }
 }
 
 /// What fills a strategy's orders.
@@ -78,6 +89,34 @@ pub trait Exchange: std::fmt::Debug + Send {
 
     /// Takes back a resting order after a restart.
     fn restore(&mut self, order: &Order);
+
+    /// Keeps this stop for the position in `symbol` from now on, instead of the one before. `None`: keeps none, because
+    /// the position is gone or its stop became an order. When the last price is beyond a trigger already, it is touched
+    /// at once. What it keeps at most is one stop for each symbol, and never for more than is held.
+    fn protect(
+        &mut self,
+        at: Timestamp,
+        symbol: Symbol,
+        stop: Option<&ProtectiveStop>,
+        market: &MarketView<'_>,
+        reports: &mut Vec<ExecutionReport>,
+    );
+
+    /// Takes the order that a touched stop became, asked for by [`ExecutionReport::Triggered`]: a simulated exchange
+    /// fills it like a market order, a venue has made it already.
+    fn close_touched(
+        &mut self,
+        at: Timestamp,
+        order: RiskApproved,
+        market: &MarketView<'_>,
+        reports: &mut Vec<ExecutionReport>,
+    );
+
+    /// Takes back the stop of a position after a restart.
+    fn restore_stop(&mut self, stop: &ProtectiveStop);
+
+    /// The stop that it was told to keep for a symbol.
+    fn stop(&self, symbol: Symbol) -> Option<&ProtectiveStop>;
 
     /// The live exchange, if it is one: what a venue says goes to it.
     fn live(&self) -> Option<&LiveExchange> {

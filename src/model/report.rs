@@ -4,8 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use super::amount::{Money, Price, Quantity};
 use super::ids::{ClientOrderId, SignalId, StrategyId, Symbol, VenueId};
-use super::live::{Figures, LiveNote};
+use super::live::{Figures, LiveNote, LiveStop};
 use super::order::{OrderReason, OrderStatus, Side};
+use super::stop::StopCause;
 use super::time::Timestamp;
 use super::trading::VenueRequest;
 
@@ -28,7 +29,7 @@ impl Liquidity {
     }
 }
 
-/// What an exchange reports about one order.
+/// What an exchange reports about one order or stop.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ExecutionReport {
     /// The order rests now.
@@ -56,6 +57,18 @@ pub enum ExecutionReport {
         /// Why.
         reason: OrderReason,
     },
+    /// The stop of a position was touched: the order that it becomes is to be journalled, and comes back with
+    /// `Exchange::close_touched`. Passed over when nothing is held, no stop is kept, or it became an order already.
+    Triggered {
+        /// Our id of the stop; at a venue it may be one that was about to be replaced.
+        stop_id: ClientOrderId,
+        /// The pair.
+        symbol: Symbol,
+        /// Which trigger.
+        cause: StopCause,
+        /// Base units that the venue closes; `None`: all that is held and that no other order surely closes.
+        quantity: Option<Quantity>,
+    },
     /// An order at a venue stands otherwise now.
     Status {
         /// Our id of the order.
@@ -74,6 +87,8 @@ pub enum ExecutionReport {
         /// The sums of its executions.
         figures: Figures,
     },
+    /// What is remembered of a stop at a venue changed.
+    NotedStop(Box<LiveStop>),
     /// The venue is to be asked this. Paper never asks.
     Ask(Box<VenueRequest>),
     /// A person should know.

@@ -122,9 +122,12 @@ impl Index {
             | Record::Published { .. }
             | Record::Announced(_)
             | Record::Request(_)
+            | Record::Triggers(_)
+            | Record::Stop(_)
             | Record::Live(_)
             | Record::Correction(_)
-            | Record::Snapshot(_) => {}
+            | Record::Snapshot(_)
+            | Record::LiveStop(_) => {}
         }
         self.meta.applied = sequence;
         Ok(())

@@ -1,5 +1,5 @@
-//! Seeded simulation of live trading: a model venue behind a network that drops, delays, repeats and reorders, a process
-//! that dies between any two steps, and a journal that keeps only what was committed.
+//! Seeded simulation of live trading: a model venue behind a network that drops, delays, repeats and reorders, a
+//! process that dies between any two steps, and a journal that keeps only what was committed.
 //!
 //! Whatever happens: the venue holds exactly the intended orders, and in the end the ledger is the venue's fills to the
 //! last digit. What could not be so is told.

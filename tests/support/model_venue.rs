@@ -1,4 +1,4 @@
-//! A venue as a model: it keeps orders by our ids, fills them, refuses what a venue refuses, and tells where all stands.
+//! A venue as a model: it keeps orders by our ids, fills them, refuses what a venue refuses, and tells where all is.
 //!
 //! No sockets and no clock: requests in, reports out. Figures are those of BloFin in base units: cumulative ones with a
 //! rounded mean price in orders, exact ones in fills.

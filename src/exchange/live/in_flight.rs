@@ -83,6 +83,11 @@ impl InFlight {
         self.next.map(|(due, _)| due)
     }
 
+    /// Why it is to be taken back, if it is: the reason of an order that does not come from its making.
+    fn cancel_wanted(&self) -> Option<OrderReason> {
+        self.order.reason.filter(|_| !self.order.is_of_stop())
+    }
+
     /// Whether its fate is open at this moment.
     pub fn is_moving(&self) -> bool {
         let rests = matches!(self.order.status, OrderStatus::Working | OrderStatus::PartlyFilled);
@@ -145,7 +150,7 @@ impl InFlight {
 
     /// Takes it back. One whose fate is unknown waits for its lookup; the wish is kept with its reason.
     pub fn cancel(&mut self, at: Timestamp, reason: OrderReason, out: &mut Vec<ExecutionReport>) {
-        if self.note.ended.is_some() || self.order.reason.is_some() {
+        if self.note.ended.is_some() || self.cancel_wanted().is_some() {
             return;
         }
         if self.next.is_some_and(|(_, step)| step == Step::Send) {
@@ -156,6 +161,12 @@ impl InFlight {
         }
         self.stand(OrderStatus::Cancelling, Some(reason), out);
         self.ask_cancel(at, out);
+    }
+
+    /// Takes over an order that the venue made itself.
+    pub fn adopt(&mut self, at: Timestamp, state: &OrderState, out: &mut Vec<ExecutionReport>) {
+        self.learn(at, state.venue_order_id, out);
+        self.on_order(at, state, out);
     }
 
     /// The venue has it under this id.
@@ -187,7 +198,7 @@ impl InFlight {
         if refusal.duplicate || self.note.venue_order_id.is_some() {
             return self.unanswered(at, out);
         }
-        if refusal.transient && self.order.reduce_only && self.order.reason.is_none() {
+        if refusal.transient && self.order.reduce_only && self.cancel_wanted().is_none() {
             return self.send_later(at, out);
         }
         let VenueRefusal { code, text, .. } = refusal;
@@ -257,10 +268,12 @@ impl InFlight {
         if self.note.ended.is_none() {
             self.tries = 0;
             match state.status {
-                VenueOrderStatus::Filled if whole => self.end(at, OrderStatus::Filled, None, out),
+                VenueOrderStatus::Filled if whole => {
+                    self.end(at, OrderStatus::Filled, self.order.reason, out)
+                }
                 VenueOrderStatus::Filled => self.next = Some((at.plus_ms(SETTLE_MS), Step::LookUp)),
                 VenueOrderStatus::Cancelled => {
-                    let reason = self.order.reason.unwrap_or(OrderReason::Venue);
+                    let reason = self.cancel_wanted().unwrap_or(OrderReason::Venue);
                     if reason == OrderReason::Venue {
                         self.warn("order_ended", "the venue ended the order on its own".into(), out);
                     }
@@ -277,14 +290,14 @@ impl InFlight {
 
     /// It is in the book: that is where it stays, or it is on its way out.
     fn rests(&mut self, at: Timestamp, out: &mut Vec<ExecutionReport>) {
-        if let Some(reason) = self.order.reason {
+        if let Some(reason) = self.cancel_wanted() {
             self.stand(OrderStatus::Cancelling, Some(reason), out);
             return self.ask_cancel(at, out);
         }
         let filled = self.note.booked.quantity.is_positive();
         let status = if filled { OrderStatus::PartlyFilled } else { OrderStatus::Working };
         if self.order.status != status {
-            self.stand(status, None, out);
+            self.stand(status, self.order.reason, out);
         }
         let market = self.order.order_type == OrderType::Market;
         self.next = market.then(|| (at.plus_ms(SETTLE_MS), Step::LookUp));
@@ -313,7 +326,7 @@ impl InFlight {
 
     /// It is proven not to be at the venue: an entry is given up, an exit is sent again.
     fn absent(&mut self, at: Timestamp, text: &str, out: &mut Vec<ExecutionReport>) {
-        match self.order.reason {
+        match self.cancel_wanted() {
             Some(reason) => self.end(at, OrderStatus::Cancelled, Some(reason), out),
             None if self.order.reduce_only => self.send_later(at, out),
             None => {
@@ -333,7 +346,7 @@ impl InFlight {
     }
 
     fn pause_ms(&self) -> i64 {
-        (PAUSE_MS[0] << self.tries.saturating_sub(1).min(5)).min(PAUSE_MS[1])
+        pause_ms(self.tries)
     }
 
     fn end(
@@ -369,8 +382,13 @@ impl InFlight {
     }
 }
 
+/// How long to wait behind so many tries, in milliseconds.
+pub(super) fn pause_ms(tries: u32) -> i64 {
+    (PAUSE_MS[0] << tries.saturating_sub(1).min(5)).min(PAUSE_MS[1])
+}
+
 /// Which position an order acts on.
-fn position_side(mode: PositionMode, side: Side, reduce_only: bool) -> PositionSide {
+pub(super) fn position_side(mode: PositionMode, side: Side, reduce_only: bool) -> PositionSide {
     match (mode, side, reduce_only) {
         (PositionMode::Net, ..) => PositionSide::Net,
         (PositionMode::LongShort, Side::Buy, false) | (PositionMode::LongShort, Side::Sell, true) => {

@@ -11,23 +11,28 @@
 mod booking;
 pub mod in_flight;
 pub mod sane;
+pub mod stops;
 
 use std::collections::BTreeMap;
 
 use self::in_flight::{Ground, InFlight};
+use self::stops::Stops;
 use super::{Exchange, MarketView};
-use crate::model::ids::{AccountId, ClientOrderId, Symbol, VenueOrderId};
-use crate::model::live::{Figures, LiveNote, LiveOrder};
+use crate::model::ids::{AccountId, ClientOrderId, StrategyId, Symbol, VenueOrderId};
+use crate::model::live::{Figures, LiveNote, LiveOrder, LiveStop};
 use crate::model::market::PriceUpdate;
 use crate::model::order::{Order, OrderReason};
 use crate::model::report::ExecutionReport;
+use crate::model::stop::ProtectiveStop;
 use crate::model::time::Timestamp;
-use crate::model::trading::{MarginMode, OrderState, PositionMode, VenueFill, VenueReport};
+use crate::model::trading::{MarginMode, OrderState, PositionMode, StopState, VenueFill, VenueReport};
 use crate::risk::RiskApproved;
 
 /// How a live exchange sends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LiveSettings {
+    /// Whose orders they are.
+    pub strategy: StrategyId,
     /// Whose keys sign.
     pub account: AccountId,
     /// Cross or isolated.
@@ -41,13 +46,14 @@ pub struct LiveExchange {
     orders: BTreeMap<ClientOrderId, InFlight>,
     /// The venue's ids of them.
     by_venue: BTreeMap<VenueOrderId, ClientOrderId>,
+    stops: Stops,
 }
 
 impl LiveExchange {
     /// An exchange without orders.
     pub fn new(settings: LiveSettings) -> LiveExchange {
         let ground = Ground { settings, position_mode: PositionMode::Net };
-        LiveExchange { ground, orders: BTreeMap::new(), by_venue: BTreeMap::new() }
+        LiveExchange { ground, orders: BTreeMap::new(), by_venue: BTreeMap::new(), stops: Stops::default() }
     }
 
     /// How the account holds positions.
@@ -63,9 +69,15 @@ impl LiveExchange {
         self.orders.insert(live.note.order_id, InFlight::restored(live));
     }
 
+    /// Takes a stop back into the table after a restart.
+    pub fn restore_live_stop(&mut self, live: &LiveStop) {
+        self.stops.restore(live);
+    }
+
     /// Asks after everything that is open: whatever happened while nothing ran, the venue knows it.
     pub fn start(&mut self, at: Timestamp, reports: &mut Vec<ExecutionReport>) {
         self.orders.values_mut().for_each(|flight| flight.start(at, reports));
+        self.stops.start(at, reports);
     }
 
     /// Takes what the venue says about one order; `false` when it is not an order of this strategy.
@@ -75,6 +87,9 @@ impl LiveExchange {
         report: &VenueReport,
         reports: &mut Vec<ExecutionReport>,
     ) -> bool {
+        if self.stops.on_report(at, report, &self.ground, reports) {
+            return true;
+        }
         match report {
             VenueReport::Order(state) => self.on_order(at, state, reports),
             VenueReport::Fills(fills) => {
@@ -124,7 +139,10 @@ impl LiveExchange {
         reports: &mut Vec<ExecutionReport>,
     ) -> bool {
         let named = state.order_id.or_else(|| self.by_venue.get(&state.venue_order_id).copied());
-        let Some(order_id) = named.filter(|id| self.orders.contains_key(id)) else { return false };
+        let known = self.by_venue.get(&state.venue_order_id).copied().or(named);
+        let Some(order_id) = known.filter(|id| self.orders.contains_key(id)) else {
+            return self.stops.on_made(at, state, reports);
+        };
         self.by_venue.insert(state.venue_order_id, order_id);
         self.with(order_id, |flight, _| flight.on_order(at, state, reports))
     }
@@ -142,6 +160,17 @@ impl LiveExchange {
                 flight.look_up_soon(at);
             }
         }
+    }
+
+    /// Holds a complete list of the waiting stops against what is known.
+    pub fn on_stops(
+        &mut self,
+        at: Timestamp,
+        asked: Timestamp,
+        list: &[StopState],
+        reports: &mut Vec<ExecutionReport>,
+    ) {
+        self.stops.on_list(at, asked, list, reports);
     }
 
     /// Forgets what is done, see [`LiveNote::is_done_before`].
@@ -166,37 +195,8 @@ impl LiveExchange {
         unsettled.filter_map(|note| note.ended).min()
     }
 
-    fn with(&mut self, order_id: ClientOrderId, act: impl FnOnce(&mut InFlight, &Ground)) -> bool {
-        match self.orders.get_mut(&order_id) {
-            Some(flight) => act(flight, &self.ground),
-            None => return false,
-        }
-        true
-    }
-
-    /// When something is due.
-    pub fn next_due(&self) -> Option<Timestamp> {
-        self.orders.values().filter_map(InFlight::due).min()
-    }
-
-    /// Does what is due at or before `at`.
-    pub fn on_due(&mut self, at: Timestamp, reports: &mut Vec<ExecutionReport>) {
-        for flight in self.orders.values_mut() {
-            if flight.due().is_some_and(|due| due <= at) {
-                flight.on_due(at, &self.ground, reports);
-            }
-        }
-    }
-}
-
-impl Exchange for LiveExchange {
-    fn submit(
-        &mut self,
-        at: Timestamp,
-        order: RiskApproved,
-        market: &MarketView<'_>,
-        reports: &mut Vec<ExecutionReport>,
-    ) {
+    /// A place in the table for an order.
+    fn flight(&self, at: Timestamp, order: &RiskApproved, market: &MarketView<'_>) -> InFlight {
         let order = order.order().clone();
         let note = LiveNote {
             order_id: order.order_id,
@@ -209,7 +209,42 @@ impl Exchange for LiveExchange {
             trades: Vec::new(),
             ended: None,
         };
-        let mut flight = InFlight::new(order, note);
+        InFlight::new(order, note)
+    }
+
+    fn with(&mut self, order_id: ClientOrderId, act: impl FnOnce(&mut InFlight, &Ground)) -> bool {
+        match self.orders.get_mut(&order_id) {
+            Some(flight) => act(flight, &self.ground),
+            None => return false,
+        }
+        true
+    }
+
+    /// When something is due.
+    pub fn next_due(&self) -> Option<Timestamp> {
+        self.orders.values().filter_map(InFlight::due).chain(self.stops.next_due()).min()
+    }
+
+    /// Does what is due at or before `at`.
+    pub fn on_due(&mut self, at: Timestamp, reports: &mut Vec<ExecutionReport>) {
+        for flight in self.orders.values_mut() {
+            if flight.due().is_some_and(|due| due <= at) {
+                flight.on_due(at, &self.ground, reports);
+            }
+        }
+        self.stops.on_due(at, reports);
+    }
+}
+
+impl Exchange for LiveExchange {
+    fn submit(
+        &mut self,
+        at: Timestamp,
+        order: RiskApproved,
+        market: &MarketView<'_>,
+        reports: &mut Vec<ExecutionReport>,
+    ) {
+        let mut flight = self.flight(at, &order, market);
         flight.send(at, &self.ground, reports);
         self.orders.insert(flight.note().order_id, flight);
     }
@@ -226,12 +261,13 @@ impl Exchange for LiveExchange {
 
     fn on_price(
         &mut self,
-        _at: Timestamp,
-        _symbol: Symbol,
-        _update: &PriceUpdate,
-        _market: &MarketView<'_>,
-        _reports: &mut Vec<ExecutionReport>,
+        _: Timestamp,
+        symbol: Symbol,
+        _: &PriceUpdate,
+        market: &MarketView<'_>,
+        reports: &mut Vec<ExecutionReport>,
     ) {
+        self.stops.on_price(symbol, market.trigger(), reports);
     }
 
     fn on_wakeup(
@@ -248,6 +284,47 @@ impl Exchange for LiveExchange {
     }
 
     fn restore(&mut self, _order: &Order) {}
+
+    fn protect(
+        &mut self,
+        at: Timestamp,
+        symbol: Symbol,
+        stop: Option<&ProtectiveStop>,
+        market: &MarketView<'_>,
+        reports: &mut Vec<ExecutionReport>,
+    ) {
+        let key = (self.ground.settings.strategy, symbol);
+        let touched = stop.and_then(|stop| stop.touched(market.trigger()?));
+        self.stops.protect(at, key, stop, market.instrument, &self.ground, reports);
+        if let (Some(stop), Some(cause)) = (stop, touched) {
+            let (stop_id, quantity) = (stop.stop_id, None);
+            reports.push(ExecutionReport::Triggered { stop_id, symbol, cause, quantity });
+        }
+    }
+
+    fn close_touched(
+        &mut self,
+        at: Timestamp,
+        order: RiskApproved,
+        market: &MarketView<'_>,
+        reports: &mut Vec<ExecutionReport>,
+    ) {
+        let Some(made) = self.stops.take_made(at, order.order().symbol) else {
+            return self.submit(at, order, market, reports);
+        };
+        let mut flight = self.flight(at, &order, market);
+        flight.adopt(at, &made, reports);
+        self.by_venue.insert(made.venue_order_id, flight.note().order_id);
+        self.orders.insert(flight.note().order_id, flight);
+    }
+
+    fn restore_stop(&mut self, stop: &ProtectiveStop) {
+        self.stops.restore_wanted(stop);
+    }
+
+    fn stop(&self, symbol: Symbol) -> Option<&ProtectiveStop> {
+        self.stops.wanted(symbol)
+    }
 
     fn live(&self) -> Option<&LiveExchange> {
         Some(self)
