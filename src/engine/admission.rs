@@ -6,7 +6,7 @@ use super::event::SignalOrigin;
 use super::settings::StrategySettings;
 use super::signal_rate::Room;
 use crate::model::amount::{Price, Ratio};
-use crate::model::signal::{Action, Reason, Refusal, Signal, Size};
+use crate::model::signal::{Action, Reason, Refusal, Signal};
 use crate::model::time::Timestamp;
 
 /// How old a signal may be when it names no `max_age_s`, in milliseconds.
@@ -16,24 +16,15 @@ pub const AGE_FLAT_MS_MAX: i64 = 300_000;
 /// How far in the future a signal's time may lie, in milliseconds.
 pub const FUTURE_MS_MAX: i64 = 5_000;
 
-/// Whether this version can do what the signal asks for.
-pub(super) fn check_supported(settings: &StrategySettings, signal: &Signal) -> Result<(), Refusal> {
-    let refuse = |reason, detail: String| Err(Refusal::new(reason, detail));
+/// Whether the signal has a size, its own or the strategy's.
+pub(super) fn check_size(settings: &StrategySettings, signal: &Signal) -> Result<(), Refusal> {
     let size = signal.size.or(settings.default_size);
-    let sizes_risk = matches!(size, Some(Size::RiskPct(_)));
-    if signal.take_profit.is_some() {
-        return refuse(Reason::Unsupported, "take_profit: protective orders are not supported yet".into());
-    }
-    if signal.stop_loss.is_some() && !sizes_risk {
-        let detail = "stop_loss: protective orders are not supported yet, it only sizes risk_pct";
-        return refuse(Reason::Unsupported, detail.into());
-    }
     if size.is_none() && signal.action != Action::Flat {
         let detail = format!(
             "quantity: missing, also notional, equity_pct and risk_pct, and {} has no default_size",
             settings.id
         );
-        return refuse(Reason::Malformed, detail);
+        return Err(Refusal::new(Reason::Malformed, detail));
     }
     Ok(())
 }

@@ -248,6 +248,10 @@ pub struct PositionView {
     pub realized_pnl: Money,
     /// Fees since it opened.
     pub fees: Money,
+    /// Where a loss is cut.
+    pub stop_loss: Option<Price>,
+    /// Where a profit is taken.
+    pub take_profit: Option<Price>,
     /// When it left flat.
     pub opened_at: Option<Timestamp>,
     /// When.

@@ -7,18 +7,20 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::desk::Desk;
 use super::gauge::Gauge;
+use super::live_control::VenueAccount;
 use super::order_manager::{OrderDraft, cut_to_position, order_id, records_of};
 use super::portfolio::Book;
 use super::price_module::PriceModule;
 use super::record::{Record, Scope, ScopeSample};
+use super::route;
 use super::settings::{EngineSettings, StrategySettings};
 use super::state::State;
+use super::stops::Touched;
 use crate::exchange::Exchange;
-use crate::exchange::paper::PaperExchange;
 use crate::model::amount::Quantity;
 use crate::model::ids::{StrategyId, StrategyType, Symbol};
 use crate::model::market::{MarketKey, PriceUpdate};
-use crate::model::order::{Order, OrderReason, OrderStatus, OrderType};
+use crate::model::order::{Order, OrderReason, OrderType};
 use crate::model::report::ExecutionReport;
 use crate::model::time::Timestamp;
 use crate::risk::{Limits, RiskApproved, approve_reduction};
@@ -32,14 +34,16 @@ pub struct ExchangeControl {
     pub(super) interval_ms: i64,
     pub(super) peaks_journalled: Timestamp,
     pub(super) flattening: bool,
-    reports: Vec<ExecutionReport>,
+    /// The accounts at venues.
+    pub(super) venues: Vec<VenueAccount>,
+    pub(super) reports: Vec<ExecutionReport>,
 }
 
 /// One strategy's exchange and money.
 #[derive(Debug)]
 pub struct Account {
     pub(super) settings: StrategySettings,
-    exchange: Box<dyn Exchange>,
+    pub(super) exchange: Box<dyn Exchange>,
     pub(super) book: Book,
     /// Positions of its type and of the portfolio in the list of scopes.
     pub(super) scopes: [usize; 2],
@@ -82,15 +86,12 @@ impl ExchangeControl {
             interval_ms: settings.price_interval_ms,
             peaks_journalled: Timestamp::MIN,
             flattening: true,
+            venues: VenueAccount::all(settings),
             reports: Vec::new(),
         };
         let mut types: BTreeMap<StrategyType, Vec<usize>> = BTreeMap::new();
         for (index, strategy) in settings.strategies.iter().enumerate() {
-            let mut exchange: Box<dyn Exchange> = Box::new(PaperExchange::new(strategy.paper.clone()));
-            let mut resting: Vec<&Order> =
-                state.orders.values().filter(|order| is_resting(order, strategy)).collect();
-            resting.sort_by_key(|order| (order.created, order.order_id));
-            resting.into_iter().for_each(|order| exchange.restore(order));
+            let exchange = route::open(settings, strategy, state);
             for key in strategy.markets.values() {
                 prices.listen(*key, index, strategy.ticks);
             }
@@ -137,11 +138,15 @@ impl ExchangeControl {
 
     /// When an exchange wants to be woken next.
     pub fn next_wakeup(&self) -> Option<Timestamp> {
-        self.accounts.iter().filter_map(|account| account.exchange.next_wakeup()).map(|(due, _)| due).min()
+        let wakeups = self.accounts.iter().filter_map(|account| account.exchange.next_wakeup());
+        let simulated = wakeups.map(|(due, _)| due).min();
+        let venues = if self.venues.is_empty() { None } else { self.venues_due() };
+        [simulated, venues].into_iter().flatten().min()
     }
 
     /// Wakes the exchanges whose time has come.
     pub fn on_wakeup(&mut self, desk: &mut Desk<'_>) {
+        self.on_venues_due(desk);
         for index in 0..self.accounts.len() {
             while let Some((due, symbol)) = self.accounts[index].exchange.next_wakeup() {
                 let market = self.market_of(index, symbol).and_then(|key| desk.prices.get(key));
@@ -184,7 +189,7 @@ impl ExchangeControl {
         let ids: Vec<_> = ids.collect();
         let mut reports = std::mem::take(&mut self.reports);
         for order_id in ids {
-            self.accounts[index].exchange.cancel(order_id, reason, &mut reports);
+            self.accounts[index].exchange.cancel(desk.at, order_id, reason, &mut reports);
         }
         self.settle(desk, index, &mut reports);
         self.reports = reports;
@@ -250,15 +255,39 @@ impl ExchangeControl {
         exits.map(|order| order.remaining()).sum()
     }
 
+    /// Lets `act` collect reports of an exchange, and settles them.
+    pub(super) fn with_reports(
+        &mut self,
+        desk: &mut Desk<'_>,
+        index: usize,
+        act: impl FnOnce(&mut ExchangeControl, &mut Desk<'_>, &mut Vec<ExecutionReport>),
+    ) {
+        let mut reports = std::mem::take(&mut self.reports);
+        act(self, desk, &mut reports);
+        self.settle(desk, index, &mut reports);
+        self.reports = reports;
+    }
+
     /// Turns reports into records, values the books anew, and takes back what can no longer reduce.
-    fn settle(&mut self, desk: &mut Desk<'_>, index: usize, reports: &mut Vec<ExecutionReport>) {
+    pub(super) fn settle(&mut self, desk: &mut Desk<'_>, index: usize, reports: &mut Vec<ExecutionReport>) {
+        let simulated = self.accounts[index].settings.account.is_none();
         let mut next = 0;
         while next < reports.len() {
-            let report = cut_to_position(desk.state(), &reports[next]);
-            let records = records_of(desk.state(), desk.at, &report);
+            let report = match simulated {
+                true => cut_to_position(desk.state(), &reports[next]),
+                false => reports[next].clone(),
+            };
+            self.pass_on(desk, index, &report);
             next += 1;
+            if let ExecutionReport::Triggered { stop_id, symbol, cause, quantity } = report {
+                self.on_touched(desk, index, Touched { stop_id, symbol, cause, quantity }, reports);
+                continue;
+            }
+            let records = records_of(desk.state(), desk.at, &report);
+            let symbol = records.first().and_then(Record::symbol);
             let fill = records.iter().find_map(|record| match record {
                 Record::Fill(fill) => Some(fill.symbol),
+                Record::Correction(correction) => Some(correction.symbol),
                 _ => None,
             });
             let closed = records.iter().any(|record| matches!(record, Record::Trade(_)));
@@ -266,6 +295,9 @@ impl ExchangeControl {
             if let Some(symbol) = fill {
                 self.after_fill(desk, index, symbol, closed);
                 self.cancel_excess(desk, index, symbol, reports);
+            }
+            if let Some(symbol) = symbol {
+                self.protect(desk, index, symbol, reports);
             }
         }
         reports.clear();
@@ -294,9 +326,11 @@ impl ExchangeControl {
                 left -= order.remaining();
             } else {
                 let (order_id, reason) = (order.order_id, OrderReason::ReduceOnly);
-                self.accounts[index].exchange.cancel(order_id, reason, reports);
-                // The exchange may have filled it with the same print and forgotten it.
-                reports.push(ExecutionReport::Cancelled { order_id, reason });
+                self.accounts[index].exchange.cancel(desk.at, order_id, reason, reports);
+                if self.accounts[index].settings.account.is_none() {
+                    // Paper may have filled it with the same print and forgotten it.
+                    reports.push(ExecutionReport::Cancelled { order_id, reason });
+                }
             }
         }
     }
@@ -347,11 +381,4 @@ impl ScopeEntry {
 /// Whether an order is an exit that surely fills: at the market, and only reducing.
 pub fn is_sent_exit(order: &Order) -> bool {
     order.reduce_only && order.order_type == OrderType::Market
-}
-
-/// Whether an order of the journal rests at this strategy's exchange.
-fn is_resting(order: &Order, strategy: &StrategySettings) -> bool {
-    order.strategy == strategy.id
-        && matches!(order.status, OrderStatus::Working | OrderStatus::PartlyFilled)
-        && strategy.markets.contains_key(&order.symbol)
 }

@@ -6,6 +6,7 @@
 //! wakes late changes nothing.
 
 pub mod admission;
+pub mod decision;
 pub mod desk;
 pub mod effect;
 pub mod event;
@@ -15,6 +16,8 @@ pub mod gauge;
 pub mod guard;
 pub mod kpi;
 pub mod level_control;
+pub mod live_control;
+pub mod live_state;
 pub mod order_manager;
 pub mod portfolio;
 pub mod price_module;
@@ -22,12 +25,17 @@ pub mod publication;
 pub mod record;
 pub mod request_history;
 pub mod requests;
+pub mod route;
+pub mod scope_state;
 pub mod settings;
 pub mod signal_history;
 pub mod signal_rate;
 pub mod sizing;
 pub mod start;
 pub mod state;
+pub mod stop_book;
+pub mod stop_wish;
+pub mod stops;
 pub mod strategy_manager;
 
 use desk::Desk;
@@ -137,7 +145,11 @@ impl Engine {
                 start::announced(&mut desk, devices);
             }
             Event::Store { available } => self.on_store(at, available, effects),
-            Event::Venue(_) | Event::Wakeup => {}
+            Event::Venue(report) => {
+                let mut desk = Desk::new(at, &mut self.state, &self.prices, effects);
+                self.exchanges.on_venue(&mut desk, &report);
+            }
+            Event::Wakeup => {}
             Event::Shutdown => {
                 let mut desk = Desk::new(at, &mut self.state, &self.prices, effects);
                 self.exchanges.sample(&mut desk, None);

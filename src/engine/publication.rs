@@ -11,6 +11,7 @@ use super::state::StrategyState;
 use crate::model::amount::{Money, Quantity};
 use crate::model::ids::{StrategyId, Symbol};
 use crate::model::kpi::{Kpis, TradeStats};
+use crate::model::stop::StopCause;
 use crate::model::time::Timestamp;
 
 impl ExchangeControl {
@@ -131,6 +132,8 @@ impl ExchangeControl {
         let position = desk.state().strategies[&account.settings.id].positions.get(&symbol);
         let key = account.settings.markets.get(&symbol);
         let mark = key.and_then(|key| desk.prices.get(*key)?.mark());
+        let stops = desk.state().stops.of_position(account.settings.id, symbol);
+        let trigger = |cause| Some(stops?.triggers.get(cause)?.price);
         PositionView {
             strategy: account.settings.id,
             symbol,
@@ -141,6 +144,8 @@ impl ExchangeControl {
             unrealized_pnl: position.zip(mark).map_or(Money::ZERO, |(p, mark)| p.unrealized_pnl(mark)),
             realized_pnl: position.map_or(Money::ZERO, |p| p.realized_pnl),
             fees: position.map_or(Money::ZERO, |p| p.fees),
+            stop_loss: trigger(StopCause::StopLoss),
+            take_profit: trigger(StopCause::TakeProfit),
             opened_at: position.map(|p| p.opened_at),
             time: desk.at,
         }

@@ -7,11 +7,15 @@ use serde::{Deserialize, Serialize};
 
 use super::event::{Level, LevelScope};
 use crate::model::amount::{Money, Price};
-use crate::model::ids::{ClientOrderId, SignalId, StoreId, StrategyId, StrategyType, Symbol, VenueId};
+use crate::model::ids::{
+    AccountId, ClientOrderId, SignalId, StoreId, StrategyId, StrategyType, Symbol, VenueId, VenueOrderId,
+};
+use crate::model::live::{LiveNote, LiveStop};
 use crate::model::market::MarketKey;
-use crate::model::order::Order;
+use crate::model::order::{Order, Side};
 use crate::model::report::{Fill, Trade};
 use crate::model::signal::SignalResult;
+use crate::model::stop::{ProtectiveStop, Triggers};
 use crate::model::time::Timestamp;
 
 /// One fact. Every record has a sequence number, counted from 1 without gaps.
@@ -77,6 +81,87 @@ pub enum Record {
     Announced(Announced),
     /// A request changed something.
     Request(RequestRecord),
+    /// A signal named stops.
+    Triggers(TriggersRecord),
+    /// Another stop protects a position from now on, or none does.
+    Stop(StopRecord),
+    /// What is remembered of an order at a venue changed.
+    Live(Box<LiveNote>),
+    /// The venue's last word on a fill differs from what was booked.
+    Correction(Correction),
+    /// Everything that a venue said about an account was taken over.
+    Snapshot(SnapshotRecord),
+    /// What is remembered of a stop at a venue changed.
+    LiveStop(Box<LiveStop>),
+}
+
+/// Stops that a signal named.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TriggersRecord {
+    /// The strategy.
+    pub strategy: StrategyId,
+    /// The pair.
+    pub symbol: Symbol,
+    /// The order that brings them with its first fill; `None`: they are those of the position from now on.
+    pub order_id: Option<ClientOrderId>,
+    /// What was named; the rest is kept.
+    pub triggers: Triggers,
+    /// When.
+    pub time: Timestamp,
+}
+
+/// The stop that an exchange keeps for a position. It goes with the position without a record of its own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StopRecord {
+    /// The strategy.
+    pub strategy: StrategyId,
+    /// The pair.
+    pub symbol: Symbol,
+    /// The stop; `None` when it was touched and became an order.
+    pub stop: Option<ProtectiveStop>,
+    /// When.
+    pub time: Timestamp,
+}
+
+impl Record {
+    /// The pair of an order or a fill.
+    pub fn symbol(&self) -> Option<Symbol> {
+        match self {
+            Record::Order(order) => Some(order.symbol),
+            Record::Fill(fill) => Some(fill.symbol),
+            _ => None,
+        }
+    }
+}
+
+/// Money that the venue's last word on price and fee adds to what was booked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Correction {
+    /// The strategy.
+    pub strategy: StrategyId,
+    /// The pair.
+    pub symbol: Symbol,
+    /// The order whose fills it is about.
+    pub order_id: ClientOrderId,
+    /// The order's side.
+    pub side: Side,
+    /// Notional to be added; negative when less was paid or received.
+    pub notional: Money,
+    /// Fee to be added; negative when less was paid.
+    pub fee: Money,
+    /// When.
+    pub time: Timestamp,
+}
+
+/// How far an account's executions are taken over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SnapshotRecord {
+    /// The account.
+    pub account: AccountId,
+    /// When the snapshot was asked for.
+    pub asked: Timestamp,
+    /// The last execution of all that were told.
+    pub last_fill: Option<VenueOrderId>,
 }
 
 /// A request that was carried out.

@@ -133,10 +133,7 @@ fn plan_flat(input: &PlanInput<'_>) -> Plan {
 
 /// The signed change that is wished, in whole lots; `None` when the target is reached.
 fn delta(input: &PlanInput<'_>) -> Result<Option<Quantity>, Refusal> {
-    let side = match input.action {
-        Action::Long | Action::Buy => Side::Buy,
-        Action::Short | Action::Sell | Action::Flat => Side::Sell,
-    };
+    let side = input.action.side();
     let size = input.size.expect("every action but flat has a size by now");
     let projected = input.position + input.working;
     let relative = input.size_is_default || size.is_relative();

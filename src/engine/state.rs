@@ -8,11 +8,14 @@ use std::collections::{BTreeMap, VecDeque};
 use serde::{Deserialize, Serialize};
 
 use super::event::{Level, LevelScope};
+use super::live_state::LiveState;
 use super::record::{
     Announced, LevelCause, LevelRecord, Record, SampleRecord, Scope, SignalRecord, StrategyRecord,
 };
 use super::request_history::RequestHistory;
+use super::scope_state::ScopeState;
 use super::signal_history::{Decided, SignalHistory};
+use super::stop_book::StopBook;
 use crate::model::amount::{Money, Price};
 use crate::model::ids::{ClientOrderId, SignalId, StoreId, StrategyId, StrategyType, Symbol, VenueId};
 use crate::model::kpi::TradeStats;
@@ -54,6 +57,10 @@ pub struct State {
     pub announced: BTreeMap<String, Announced>,
     /// Requests that were carried out lately.
     pub requests: RequestHistory,
+    /// Stops of positions, and those that orders bring.
+    pub stops: StopBook,
+    /// Live trading.
+    pub live: LiveState,
 }
 
 /// How many level commands are remembered; a repeated one is also refused for its age.
@@ -148,48 +155,6 @@ impl StrategyState {
     }
 }
 
-/// What a scope remembers beyond sums.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ScopeState {
-    /// Highest equity.
-    pub peak: Money,
-    /// Equity when the UTC day began.
-    pub day_start: Money,
-    /// When the first strategy of the scope began.
-    pub started: Timestamp,
-    /// Open positions.
-    pub positions: u32,
-    /// Since when at least one is open.
-    pub held_since: Option<Timestamp>,
-    /// Milliseconds with an open position before that.
-    pub held_ms: i64,
-}
-
-impl ScopeState {
-    /// Share of the time since its start with an open position.
-    pub fn exposure(&self, at: Timestamp) -> Option<f64> {
-        let life_ms = at.since_ms(self.started);
-        let held_ms = self.held_ms + self.held_since.map_or(0, |since| at.since_ms(since).max(0));
-        (life_ms > 0).then(|| (held_ms as f64 / life_ms as f64).min(1.0))
-    }
-
-    fn count(&mut self, before: bool, after: bool, at: Timestamp) {
-        match (before, after) {
-            (false, true) => self.positions += 1,
-            (true, false) => self.positions = self.positions.saturating_sub(1),
-            _ => {}
-        }
-        match (self.positions, self.held_since) {
-            (0, Some(since)) => {
-                self.held_ms += at.since_ms(since).max(0);
-                self.held_since = None;
-            }
-            (1.., None) => self.held_since = Some(at),
-            _ => {}
-        }
-    }
-}
-
 impl State {
     /// Folds one record in. The only way in which this state changes.
     pub fn apply(&mut self, record: &Record) {
@@ -229,6 +194,12 @@ impl State {
                 self.announced.insert(device.topic.clone(), device.clone());
             }
             Record::Request(request) => self.requests.insert(request),
+            Record::Triggers(triggers) => self.stops.apply_triggers(triggers),
+            Record::Stop(stop) => self.stops.apply_stop(stop),
+            Record::Live(note) => self.apply_note(note),
+            Record::Correction(correction) => self.apply_correction(correction),
+            Record::Snapshot(snapshot) => self.live.apply_snapshot(snapshot),
+            Record::LiveStop(stop) => self.live.apply_stop(stop),
         }
     }
 
@@ -302,9 +273,11 @@ impl State {
     }
 
     fn apply_order(&mut self, order: &Order) {
+        self.live.apply_order(order);
         if order.status.is_final() {
             self.orders.remove(&order.order_id);
             self.order_fills.remove(&order.order_id);
+            self.stops.forget_order(order.order_id);
         } else {
             self.orders.insert(order.order_id, order.clone());
         }
@@ -313,8 +286,11 @@ impl State {
     fn apply_fill(&mut self, fill: &Fill) {
         let execution = Execution::of(fill);
         let Some(state) = self.strategies.get_mut(&fill.strategy) else { return };
-        let held = state.positions.contains_key(&fill.symbol);
-        let result = Position::after(state.positions.get(&fill.symbol), &execution);
+        let before = state.positions.get(&fill.symbol);
+        let (held, cost) = (before.is_some(), before.map_or(Money::ZERO, |position| position.cost));
+        let result = Position::after(before, &execution);
+        let cost_after = result.position.as_ref().map_or(Money::ZERO, |position| position.cost);
+        let spent = cost_after - cost - result.realized_pnl;
         state.realized_pnl += result.realized_pnl;
         state.fees += fill.fee;
         let holds = result.position.is_some();
@@ -323,6 +299,8 @@ impl State {
             None => state.positions.remove(&fill.symbol),
         };
         self.order_fills.insert(fill.order_id, fill.number);
+        self.stops.apply_fill(fill);
+        self.live.apply_fill(fill, spent);
         for scope in self.scopes_of(fill.strategy) {
             self.scopes.entry(scope).or_default().count(held, holds, fill.time);
         }

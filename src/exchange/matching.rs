@@ -24,6 +24,30 @@ pub fn taker_price(side: Side, market: &MarketView<'_>, slippage_bps: Ratio) -> 
     market.last.map(|last| market.instrument.round_price_against(Price::new(last.value() * factor), side))
 }
 
+/// The price that the order of a touched stop gets now: as [`taker_price`], but never better than the last price, which
+/// may have left a quote of some seconds ago behind.
+pub fn stopped_price(side: Side, market: &MarketView<'_>, slippage_bps: Ratio) -> Option<Price> {
+    let price = taker_price(side, market, slippage_bps)?;
+    Some(match (side, market.last) {
+        (Side::Buy, Some(last)) => price.max(last),
+        (Side::Sell, Some(last)) => price.min(last),
+        (_, None) => price,
+    })
+}
+
+/// The price of an update that may touch a stop. A quote does only where the market knows no last price.
+pub fn trigger_price(update: &PriceUpdate, market: &MarketView<'_>) -> Option<Price> {
+    match *update {
+        PriceUpdate::Trade { price, .. } => Some(price),
+        PriceUpdate::Candle { close } => Some(close),
+        PriceUpdate::Quote { .. } if market.last.is_none() => market.trigger(),
+        PriceUpdate::Quote { .. }
+        | PriceUpdate::Mark { .. }
+        | PriceUpdate::Confirmed
+        | PriceUpdate::Instrument { .. } => None,
+    }
+}
+
 /// Whether an order with this limit may fill at `price`.
 pub fn within_limit(side: Side, limit: Price, price: Price) -> bool {
     match side {

@@ -3,15 +3,20 @@
 //! An exchange never sees an order that [`crate::risk`] did not approve, never reads a clock, and answers only through
 //! reports. It knows neither strategies nor ledgers.
 
+pub mod live;
 pub mod matching;
 pub mod paper;
 
+use rust_decimal::Decimal;
+
+use self::live::LiveExchange;
 use crate::model::amount::{Price, Quantity};
 use crate::model::ids::{ClientOrderId, Symbol};
 use crate::model::instrument::Instrument;
 use crate::model::market::PriceUpdate;
 use crate::model::order::{Order, OrderReason};
 use crate::model::report::ExecutionReport;
+use crate::model::stop::ProtectiveStop;
 use crate::model::time::Timestamp;
 use crate::risk::RiskApproved;
 
@@ -32,6 +37,14 @@ pub struct MarketView<'a> {
     pub from_candle: bool,
 }
 
+impl MarketView<'_> {
+    /// The price that stops are held against: the last one, or the middle of bid and ask where no feed tells it.
+    pub fn trigger(&self) -> Option<Price> {
+        let middle = || Some(Price::new((self.bid?.value() + self.ask?.value()) / Decimal::TWO));
+        self.last.or_else(middle)
+    }
+}
+
 /// What fills a strategy's orders.
 pub trait Exchange: std::fmt::Debug + Send {
     /// Takes an order. Its reports may come at once or from a later call.
@@ -44,7 +57,13 @@ pub trait Exchange: std::fmt::Debug + Send {
     );
 
     /// Takes an order back; silent when the order is not there.
-    fn cancel(&mut self, order_id: ClientOrderId, reason: OrderReason, reports: &mut Vec<ExecutionReport>);
+    fn cancel(
+        &mut self,
+        at: Timestamp,
+        order_id: ClientOrderId,
+        reason: OrderReason,
+        reports: &mut Vec<ExecutionReport>,
+    );
 
     /// Sees a price of a symbol that it may have orders on.
     fn on_price(
@@ -70,6 +89,44 @@ pub trait Exchange: std::fmt::Debug + Send {
 
     /// Takes back a resting order after a restart.
     fn restore(&mut self, order: &Order);
+
+    /// Keeps this stop for the position in `symbol` from now on, instead of the one before. `None`: keeps none, because
+    /// the position is gone or its stop became an order. When the last price is beyond a trigger already, it is touched
+    /// at once. What it keeps at most is one stop for each symbol, and never for more than is held.
+    fn protect(
+        &mut self,
+        at: Timestamp,
+        symbol: Symbol,
+        stop: Option<&ProtectiveStop>,
+        market: &MarketView<'_>,
+        reports: &mut Vec<ExecutionReport>,
+    );
+
+    /// Takes the order that a touched stop became, asked for by [`ExecutionReport::Triggered`]: a simulated exchange
+    /// fills it like a market order, a venue has made it already.
+    fn close_touched(
+        &mut self,
+        at: Timestamp,
+        order: RiskApproved,
+        market: &MarketView<'_>,
+        reports: &mut Vec<ExecutionReport>,
+    );
+
+    /// Takes back the stop of a position after a restart.
+    fn restore_stop(&mut self, stop: &ProtectiveStop);
+
+    /// The stop that it was told to keep for a symbol.
+    fn stop(&self, symbol: Symbol) -> Option<&ProtectiveStop>;
+
+    /// The live exchange, if it is one: what a venue says goes to it.
+    fn live(&self) -> Option<&LiveExchange> {
+        None
+    }
+
+    /// The same to be told something.
+    fn live_mut(&mut self) -> Option<&mut LiveExchange> {
+        None
+    }
 }
 
 /// Base units that are available at a price, for one fill.

@@ -1,20 +1,22 @@
 //! The paper exchange: fills like a venue that is never on your side.
 //!
 //! Market orders fill completely at the latest price of the other side; resting orders only when the market trades
-//! through them, and what one print or one level offers is consumed once. Known limits: no queue position, no market
+//! through them, and what one print or one level offers is consumed once. A stop is touched by the last price and then
+//! fills like a market order, at the worse of the quote and the last price. Known limits: no queue position, no market
 //! impact, no partial fill of a market order, no order book beyond the best level.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::matching::{taker_price, traded_through, within_limit};
+use super::matching::{stopped_price, taker_price, traded_through, trigger_price, within_limit};
 use super::{Exchange, MarketView};
 use crate::model::amount::{Price, Quantity, Ratio};
 use crate::model::ids::{ClientOrderId, Symbol};
 use crate::model::market::PriceUpdate;
 use crate::model::order::{Order, OrderReason, OrderType, Side};
 use crate::model::report::{ExecutionReport, Liquidity};
+use crate::model::stop::ProtectiveStop;
 use crate::model::time::Timestamp;
 use crate::risk::RiskApproved;
 
@@ -41,6 +43,8 @@ pub struct PaperExchange {
     pending: Vec<Pending>,
     /// Resting, in order of arrival.
     resting: Vec<PaperOrder>,
+    /// The stops of positions, one for each symbol.
+    stops: BTreeMap<Symbol, ProtectiveStop>,
     /// What our fills took from the best level of a side, so that a repeated quote offers it only once.
     consumed: BTreeMap<(Symbol, Side), (Price, Quantity)>,
 }
@@ -52,6 +56,8 @@ struct PaperOrder {
     side: Side,
     order_type: OrderType,
     remaining: Quantity,
+    /// A touched stop became this order.
+    of_stop: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -66,7 +72,8 @@ struct Pending {
 impl PaperExchange {
     /// An exchange without orders.
     pub fn new(settings: PaperSettings) -> PaperExchange {
-        PaperExchange { settings, pending: Vec::new(), resting: Vec::new(), consumed: BTreeMap::new() }
+        let (pending, resting) = (Vec::new(), Vec::new());
+        PaperExchange { settings, pending, resting, stops: BTreeMap::new(), consumed: BTreeMap::new() }
     }
 
     /// Lets an order arrive: fills it, rests it, or leaves it waiting (`false`) for a price that it may fill at.
@@ -78,7 +85,11 @@ impl PaperExchange {
     ) -> bool {
         let order = pending.order;
         let fillable = market.updates > pending.updates_min;
-        let price = taker_price(order.side, market, self.settings.slippage_bps).filter(|_| fillable);
+        let price = match order.of_stop {
+            true => stopped_price(order.side, market, self.settings.slippage_bps),
+            false => taker_price(order.side, market, self.settings.slippage_bps),
+        };
+        let price = price.filter(|_| fillable);
         match (order.order_type, price) {
             (OrderType::Market, None) => return false,
             (OrderType::Market, Some(price)) => {
@@ -201,7 +212,13 @@ impl Exchange for PaperExchange {
         self.pending.push(pending);
     }
 
-    fn cancel(&mut self, order_id: ClientOrderId, reason: OrderReason, reports: &mut Vec<ExecutionReport>) {
+    fn cancel(
+        &mut self,
+        _at: Timestamp,
+        order_id: ClientOrderId,
+        reason: OrderReason,
+        reports: &mut Vec<ExecutionReport>,
+    ) {
         let before = self.pending.len() + self.resting.len();
         self.pending.retain(|pending| pending.order.order_id != order_id);
         self.resting.retain(|order| order.order_id != order_id);
@@ -224,6 +241,10 @@ impl Exchange for PaperExchange {
         }
         if !self.pending.is_empty() {
             self.arrivals(at, symbol, market, reports);
+        }
+        // Last, so that a stop closes also what this update has filled.
+        if let Some(stop) = self.stops.get(&symbol) {
+            reports.extend(trigger_price(update, market).and_then(|price| triggered(stop, price)));
         }
     }
 
@@ -251,6 +272,49 @@ impl Exchange for PaperExchange {
     fn restore(&mut self, order: &Order) {
         self.resting.push(PaperOrder::of(order));
     }
+
+    fn protect(
+        &mut self,
+        _: Timestamp,
+        symbol: Symbol,
+        stop: Option<&ProtectiveStop>,
+        market: &MarketView<'_>,
+        reports: &mut Vec<ExecutionReport>,
+    ) {
+        match stop {
+            Some(stop) => {
+                reports.extend(market.trigger().and_then(|price| triggered(stop, price)));
+                self.stops.insert(symbol, stop.clone());
+            }
+            None => {
+                self.stops.remove(&symbol);
+            }
+        }
+    }
+
+    fn close_touched(
+        &mut self,
+        at: Timestamp,
+        order: RiskApproved,
+        market: &MarketView<'_>,
+        reports: &mut Vec<ExecutionReport>,
+    ) {
+        self.submit(at, order, market, reports);
+    }
+
+    fn restore_stop(&mut self, stop: &ProtectiveStop) {
+        self.stops.insert(stop.symbol, stop.clone());
+    }
+
+    fn stop(&self, symbol: Symbol) -> Option<&ProtectiveStop> {
+        self.stops.get(&symbol)
+    }
+}
+
+fn triggered(stop: &ProtectiveStop, last: Price) -> Option<ExecutionReport> {
+    let (stop_id, symbol) = (stop.stop_id, stop.symbol);
+    let report = |cause| ExecutionReport::Triggered { stop_id, symbol, cause, quantity: None };
+    stop.touched(last).map(report)
 }
 
 impl PaperOrder {
@@ -261,6 +325,7 @@ impl PaperOrder {
             side: order.side,
             order_type: order.order_type,
             remaining: order.remaining(),
+            of_stop: order.is_of_stop(),
         }
     }
 }

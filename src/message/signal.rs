@@ -106,6 +106,12 @@ fn read_fields(strategy: &str, fields: &Fields, id: SignalId) -> Result<Signal, 
     if size.is_some() && action == Action::Flat {
         return Err(malformed("action: flat closes everything and takes no size".into()));
     }
+    let stop_loss = fields.positive("stop_loss")?.map(Price::new);
+    let take_profit = fields.positive("take_profit")?.map(Price::new);
+    if action == Action::Flat && (stop_loss.is_some() || take_profit.is_some()) {
+        let detail = "action: flat closes everything and takes no stop_loss or take_profit";
+        return Err(malformed(detail.into()));
+    }
     Ok(Signal {
         id,
         time,
@@ -113,8 +119,8 @@ fn read_fields(strategy: &str, fields: &Fields, id: SignalId) -> Result<Signal, 
         action,
         size,
         order_type: read_order_type(fields)?,
-        stop_loss: fields.positive("stop_loss")?.map(Price::new),
-        take_profit: fields.positive("take_profit")?.map(Price::new),
+        stop_loss,
+        take_profit,
         age_ms_max: read_age(fields)?,
         confidence: read_confidence(fields)?,
     })

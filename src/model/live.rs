@@ -8,9 +8,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::amount::{Money, Quantity};
-use super::ids::{AccountId, ClientOrderId, VenueOrderId};
+use super::ids::{AccountId, ClientOrderId, StrategyId, VenueOrderId};
 use super::instrument::Instrument;
 use super::order::Order;
+use super::stop::ProtectiveStop;
 use super::time::Timestamp;
 
 /// Sums over executions of one order.
@@ -72,6 +73,29 @@ pub struct LiveOrder {
     pub order: Order,
     /// Fills that were recorded.
     pub fills: u32,
+    /// What the ledger made of them: a fill that flips a position is rounded in two parts.
+    pub ledger: Figures,
     /// The note.
     pub note: LiveNote,
+}
+
+/// A protective stop at a venue as the store knows it, until the venue says that it is gone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LiveStop {
+    /// Whose position it protects.
+    pub strategy: StrategyId,
+    /// Whose keys signed it.
+    pub account: AccountId,
+    /// The stop.
+    pub stop: ProtectiveStop,
+    /// Tick, lot and contract value by which it was decided.
+    pub instrument: Instrument,
+    /// The venue's id; proof that it arrived.
+    pub venue_order_id: Option<VenueOrderId>,
+    /// It was not sent after this.
+    pub expires: Timestamp,
+    /// Whether it is to go.
+    pub leaves: bool,
+    /// Whether it is not at the venue, or not any more.
+    pub gone: bool,
 }

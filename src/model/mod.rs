@@ -10,6 +10,7 @@ pub mod order;
 pub mod position;
 pub mod report;
 pub mod signal;
+pub mod stop;
 pub mod time;
 pub mod trading;
 pub mod units;

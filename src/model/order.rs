@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::amount::{Money, Price, Quantity};
 use super::ids::{ClientOrderId, SignalId, StrategyId, Symbol, VenueId};
 use super::signal::Reason;
+use super::stop::StopCause;
 use super::time::Timestamp;
 
 /// Buy or sell.
@@ -125,7 +126,7 @@ impl OrderStatus {
     }
 }
 
-/// Why an order ended otherwise than by filling.
+/// Why an order ended otherwise than by filling, or why it was made without a wish for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OrderReason {
     /// A refusal of the list in the signal contract.
@@ -142,9 +143,27 @@ pub enum OrderReason {
     ReduceOnly,
     /// Cancelled because somebody asked for it.
     Request,
+    /// Made because a stop loss was touched, or cancelled because of that.
+    StopLoss,
+    /// Made because a take profit was touched, or cancelled because of that.
+    TakeProfit,
+    /// Ended by the venue on its own account.
+    Venue,
+    /// Cancelled because the venue, its prices or the clock were unhealthy for too long.
+    DeadMan,
+    /// It provably never reached the venue.
+    NotSent,
 }
 
 impl OrderReason {
+    /// The reason of an order that a touched stop became, and of those that it ends.
+    pub fn of_stop(cause: StopCause) -> OrderReason {
+        match cause {
+            StopCause::StopLoss => OrderReason::StopLoss,
+            StopCause::TakeProfit => OrderReason::TakeProfit,
+        }
+    }
+
     /// The word on the bus.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -155,6 +174,11 @@ impl OrderReason {
             OrderReason::Liquidation => "liquidation",
             OrderReason::ReduceOnly => "reduce_only",
             OrderReason::Request => "request",
+            OrderReason::StopLoss => StopCause::StopLoss.as_str(),
+            OrderReason::TakeProfit => StopCause::TakeProfit.as_str(),
+            OrderReason::Venue => "venue",
+            OrderReason::DeadMan => "dead_man",
+            OrderReason::NotSent => "not_sent",
         }
     }
 }
@@ -170,7 +194,7 @@ pub struct Order {
     pub symbol: Symbol,
     /// Where it goes.
     pub venue: VenueId,
-    /// The signal that caused it; `None` when a level or a liquidation did.
+    /// The signal that caused it, or that set the stop which did; `None` when a level or a liquidation did.
     pub signal_id: Option<SignalId>,
     /// Buy or sell.
     pub side: Side,
@@ -178,7 +202,7 @@ pub struct Order {
     pub order_type: OrderType,
     /// Base units that are wanted.
     pub quantity: Quantity,
-    /// Base units that are filled; never above `quantity`.
+    /// Base units that are filled; above `quantity` only if a venue did so, which is a fact.
     pub filled_quantity: Quantity,
     /// Sum of price x quantity of its fills, from which the average price is derived.
     pub filled_notional: Money,
@@ -186,7 +210,7 @@ pub struct Order {
     pub reduce_only: bool,
     /// Where it stands.
     pub status: OrderStatus,
-    /// Why it ended, if it did not fill.
+    /// Why it ended, if it did not fill; from the beginning on, which trigger made it, if one did.
     pub reason: Option<OrderReason>,
     /// When it was made.
     pub created: Timestamp,
@@ -197,7 +221,13 @@ pub struct Order {
 impl Order {
     /// Base units that are still to be filled.
     pub fn remaining(&self) -> Quantity {
-        self.quantity - self.filled_quantity
+        (self.quantity - self.filled_quantity).max(Quantity::ZERO)
+    }
+
+    /// Whether a touched stop became this order.
+    pub fn is_of_stop(&self) -> bool {
+        let of_stop = matches!(self.reason, Some(OrderReason::StopLoss | OrderReason::TakeProfit));
+        of_stop && self.reduce_only
     }
 
     /// What is still to be filled, with the side's sign.

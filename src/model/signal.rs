@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::amount::{Money, Price, Quantity, Ratio};
 use super::ids::{ClientOrderId, SignalId, Symbol};
-use super::order::OrderType;
+use super::order::{OrderType, Side};
 use super::time::Timestamp;
 
 /// What is wished: a target that the position should have, or a delta to it.
@@ -26,6 +26,14 @@ impl Action {
     /// Whether it names a state rather than a change.
     pub fn is_target(self) -> bool {
         matches!(self, Action::Long | Action::Short | Action::Flat)
+    }
+
+    /// The side of the order that it asks for when nothing is held, and so of the position that its stops protect.
+    pub fn side(self) -> Side {
+        match self {
+            Action::Long | Action::Buy => Side::Buy,
+            Action::Short | Action::Sell | Action::Flat => Side::Sell,
+        }
     }
 
     /// The word on the bus.
@@ -75,7 +83,7 @@ pub struct Signal {
     pub size: Option<Size>,
     /// Market or limit.
     pub order_type: OrderType,
-    /// Where a loss is cut; it only sizes `risk_pct` so far.
+    /// Where a loss is cut; it also sizes `risk_pct`.
     pub stop_loss: Option<Price>,
     /// Where a profit is taken.
     pub take_profit: Option<Price>,

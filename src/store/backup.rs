@@ -163,8 +163,16 @@ fn time_of(record: &Record) -> Option<Timestamp> {
         Record::Trade(trade) => Some(trade.close_time),
         Record::Level(level) => Some(level.time),
         Record::Request(request) => Some(request.time),
+        Record::Triggers(triggers) => Some(triggers.time),
+        Record::Stop(stop) => Some(stop.time),
         Record::Sample(sample) => Some(sample.time),
-        Record::Market { .. } | Record::Published { .. } | Record::Announced(_) => None,
+        Record::Correction(correction) => Some(correction.time),
+        Record::Snapshot(snapshot) => Some(snapshot.asked),
+        Record::Market { .. }
+        | Record::Published { .. }
+        | Record::Announced(_)
+        | Record::Live(_)
+        | Record::LiveStop(_) => None,
     }
 }
 

@@ -121,7 +121,13 @@ impl Index {
             | Record::Level(_)
             | Record::Published { .. }
             | Record::Announced(_)
-            | Record::Request(_) => {}
+            | Record::Request(_)
+            | Record::Triggers(_)
+            | Record::Stop(_)
+            | Record::Live(_)
+            | Record::Correction(_)
+            | Record::Snapshot(_)
+            | Record::LiveStop(_) => {}
         }
         self.meta.applied = sequence;
         Ok(())

@@ -11,12 +11,23 @@ use crate::engine::state::State;
 /// The version that is written.
 pub const RECORD_VERSION: u8 = 1;
 
+/// The version of the folded state. A checkpoint of an older one is made anew from the journal.
+pub const STATE_VERSION: u8 = 2;
+
 /// A frame or checkpoint that does not hold what it should.
 #[derive(Debug, thiserror::Error)]
 pub enum DecodeError {
     /// Written by a newer tradebus.
-    #[error("records have version {found}, this tradebus reads up to {RECORD_VERSION}")]
+    #[error("records have version {found}, this tradebus reads up to {supported}")]
     Newer {
+        /// The version found.
+        found: u8,
+        /// The newest that is read.
+        supported: u8,
+    },
+    /// A state that was folded by an older tradebus; the records tell it anew.
+    #[error("it was folded by an older version of tradebus ({found}), so it is made anew")]
+    Older {
         /// The version found.
         found: u8,
     },
@@ -56,7 +67,7 @@ pub fn encode(records: &[Record]) -> Vec<u8> {
 /// When the version is newer, or the content is not what the header promises.
 pub fn decode(version: u8, count: u32, bytes: &[u8]) -> Result<Vec<Record>, DecodeError> {
     if version > RECORD_VERSION {
-        return Err(DecodeError::Newer { found: version });
+        return Err(DecodeError::Newer { found: version, supported: RECORD_VERSION });
     }
     let records: Vec<Record> = postcard::from_bytes(bytes)
         .map_err(|error| DecodeError::Content { what: "a frame of records", error })?;
@@ -68,7 +79,7 @@ pub fn decode(version: u8, count: u32, bytes: &[u8]) -> Result<Vec<Record>, Deco
 
 /// The bytes of a checkpoint.
 pub fn encode_state(state: &State) -> Vec<u8> {
-    let versioned = Versioned { version: RECORD_VERSION, content: state };
+    let versioned = Versioned { version: STATE_VERSION, content: state };
     postcard::to_allocvec(&versioned).expect("a state always has a binary form")
 }
 
@@ -78,7 +89,10 @@ pub fn encode_state(state: &State) -> Vec<u8> {
 /// When the version is newer, or the content is not a state.
 pub fn decode_state(bytes: &[u8]) -> Result<State, DecodeError> {
     match bytes.first() {
-        Some(version) if *version > RECORD_VERSION => return Err(DecodeError::Newer { found: *version }),
+        Some(version) if *version > STATE_VERSION => {
+            return Err(DecodeError::Newer { found: *version, supported: STATE_VERSION });
+        }
+        Some(version) if *version < STATE_VERSION => return Err(DecodeError::Older { found: *version }),
         _ => {}
     }
     let versioned: Versioned<State> =

@@ -2,6 +2,8 @@
 
 #[path = "../support/chance.rs"]
 mod chance;
+#[path = "../support/live_simulation.rs"]
+mod live_simulation;
 #[path = "../support/rig.rs"]
 mod rig;
 #[path = "../support/scenario.rs"]
@@ -21,6 +23,7 @@ mod feeds;
 mod gateway;
 mod kpi;
 mod link;
+mod live;
 mod mqtt_client;
 mod operations;
 mod parity;

@@ -22,21 +22,25 @@ use std::collections::{BTreeMap, BTreeSet};
 use tradebus::engine::effect::{Effect, Update};
 use tradebus::engine::event::Event;
 use tradebus::engine::event::LevelScope;
-use tradebus::engine::record::{LevelRecord, Record, SampleRecord, Scope};
+use tradebus::engine::record::{LevelRecord, Record, SampleRecord, Scope, StopRecord, TriggersRecord};
 use tradebus::message::request::{self, Op};
 use tradebus::message::topic::Topics;
 use tradebus::message::tradingview::AllSettings;
 use tradebus::message::{level, view};
-use tradebus::model::ids::StrategyType;
+use tradebus::model::amount::Price;
+use tradebus::model::ids::{ClientOrderId, StrategyType};
+use tradebus::model::live::{LiveNote, LiveStop};
 use tradebus::model::market::PriceUpdate;
 use tradebus::model::order::{Order, Side};
 use tradebus::model::report::{Fill, Trade};
 use tradebus::model::signal::SignalResult;
+use tradebus::model::stop::StopCause;
 
 use crate::rig::{self, Rig};
 
 /// What a transcript shows unless the script says otherwise.
-const SHOWN: [&str; 9] = ["order", "fill", "trade", "signal", "level", "record", "alert", "result", "answer"];
+const SHOWN: [&str; 10] =
+    ["order", "fill", "trade", "stop", "signal", "level", "record", "alert", "result", "answer"];
 
 /// A script that is being run.
 struct Scenario {
@@ -237,6 +241,11 @@ impl Scenario {
         }
     }
 
+    fn number(&mut self, id: ClientOrderId) {
+        let next = self.orders.len() + 1;
+        self.orders.entry(id.to_string()).or_insert(next);
+    }
+
     /// Order ids as their numbers.
     fn numbered(&self, text: String) -> String {
         self.orders.iter().fold(text, |text, (id, number)| text.replace(id, &format!("#{number}")))
@@ -268,6 +277,22 @@ impl Scenario {
                 let (strategy, id) = (request.strategy, &request.id);
                 ("record", format!("request {strategy} {id} {:?}", request.symbol))
             }
+            Record::Triggers(named) => {
+                named.order_id.into_iter().for_each(|id| self.number(id));
+                ("stop", triggers_line(named))
+            }
+            Record::Stop(stop) => ("stop", stop_line(stop)),
+            Record::LiveStop(stop) => ("stop", live_stop_line(stop)),
+            Record::Live(note) => ("note", note_line(note)),
+            Record::Correction(correction) => {
+                let (strategy, symbol) = (correction.strategy, correction.symbol);
+                let text = format!("{} notional {} fee {}", symbol, correction.notional, correction.fee);
+                ("record", format!("correction {strategy} {} {text}", correction.order_id))
+            }
+            Record::Snapshot(snapshot) => {
+                let last = snapshot.last_fill.map_or("-".to_string(), |id| id.to_string());
+                ("note", format!("snapshot {} through {last}", snapshot.account))
+            }
             Record::Poisoned { strategy, id, .. } => ("record", format!("poisoned {strategy} {id}")),
         };
         self.put(kind, &text);
@@ -288,8 +313,7 @@ impl Scenario {
     }
 
     fn order(&mut self, order: &Order) -> String {
-        let next = self.orders.len() + 1;
-        self.orders.entry(order.order_id.to_string()).or_insert(next);
+        self.number(order.order_id);
         let (id, side, kind) = (order.order_id, order.side.as_str(), order.order_type.as_str());
         let price = order.order_type.price().map_or(String::new(), |price| format!(" {price}"));
         let reduce = if order.reduce_only { " reduce_only" } else { "" };
@@ -333,6 +357,25 @@ fn result_line(result: &SignalResult) -> String {
     format!("signal {strategy} {id}: {status}{}{more}", orders.concat())
 }
 
+fn triggers_line(named: &TriggersRecord) -> String {
+    let trigger = |cause: StopCause| {
+        let trigger = named.triggers.get(cause);
+        trigger.map_or(String::new(), |trigger| {
+            format!(" {} {} by {}", cause.as_str(), trigger.price, trigger.signal_id)
+        })
+    };
+    let target = named.order_id.map_or("the position".to_string(), |id| format!("order {id}"));
+    let (loss, profit) = (trigger(StopCause::StopLoss), trigger(StopCause::TakeProfit));
+    format!("stops of {target} of {}:{loss}{profit}", named.symbol)
+}
+
+fn stop_line(record: &StopRecord) -> String {
+    let Some(stop) = &record.stop else { return format!("stop {}: none", record.symbol) };
+    let price = |price: Option<Price>| price.map_or("-".to_string(), |price| price.to_string());
+    let (loss, profit) = (price(stop.stop_loss), price(stop.take_profit));
+    format!("stop {}: {} {} at {loss} or {profit}", stop.symbol, stop.side.as_str(), stop.quantity)
+}
+
 fn update(words: &[&str]) -> PriceUpdate {
     let quantity = |index: usize| rig::quantity(words.get(index).copied().unwrap_or("1000"));
     match words[0] {
@@ -370,6 +413,20 @@ fn kind_of(update: &Update) -> &'static str {
         | Update::ClearType(_)
         | Update::ClearStrategy { .. } => "clear",
     }
+}
+
+fn live_stop_line(live: &LiveStop) -> String {
+    let id = live.venue_order_id.map_or("-".to_string(), |id| id.to_string());
+    let marks = [(live.leaves, " leaves"), (live.gone, " gone")];
+    let marks: String = marks.iter().filter(|(set, _)| *set).map(|(_, word)| *word).collect();
+    format!("stop {} at the venue {id}{marks}", live.stop.stop_id)
+}
+
+fn note_line(note: &LiveNote) -> String {
+    let id = note.venue_order_id.map_or("-".to_string(), |id| id.to_string());
+    let (booked, settled) = (note.booked.quantity, note.settled.quantity);
+    let ended = if note.ended.is_some() { " ended" } else { "" };
+    format!("note {} at the venue {id} booked {booked} settled {settled}{ended}", note.order_id)
 }
 
 fn trade_line(trade: &Trade) -> String {

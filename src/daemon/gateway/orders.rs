@@ -25,8 +25,6 @@ use crate::venue::blofin::{DropReason, Dropped};
 
 /// How often a cancel or a question is tried; whoever asked asks again after that.
 const TRIES: u32 = 3;
-/// How long a protective stop may wait to leave. An order says itself how long.
-const STOP_MS_MAX: i64 = 10_000;
 
 /// Sends an order, once.
 pub async fn place(account: &Account, order: &PlaceOrder) {
@@ -38,8 +36,7 @@ pub async fn place(account: &Account, order: &PlaceOrder) {
 /// Puts a protective stop, once.
 pub async fn place_stop(account: &Account, stop: &PlaceStop) {
     let request = request::place_stop(stop, account.setup.broker_id.as_deref());
-    let expires = account.client.now().plus_ms(STOP_MS_MAX);
-    depart(account, stop.stop_id, &stop.instrument, request, Class::Urgent, expires).await;
+    depart(account, stop.stop_id, &stop.instrument, request, Class::Urgent, stop.expires).await;
 }
 
 async fn depart(
@@ -50,11 +47,22 @@ async fn depart(
     class: Class,
     expires: Timestamp,
 ) {
-    let departure = Departure { is_withdrawn: false, sent: None };
-    account.departures().insert(order_id, departure);
+    let (withdrawn, withdrawal) = watch::channel(false);
+    account.departures().insert(order_id, Departure { withdrawn, sent: None });
     let report = match sendable(account, instrument, request) {
         Err(refusal) => VenueReport::Refused { order_id, refusal },
-        Ok(request) => send(account, order_id, &request, class, expires).await,
+        Ok(request) => {
+            let left_ms = expires.since_ms(account.client.now()).max(0);
+            let patience = Duration::from_millis(left_ms.unsigned_abs());
+            let permitted = timeout(patience, permit(account, class, withdrawal)).await;
+            match permitted.is_ok() && account.client.now() <= expires {
+                true => send(account, order_id, &request).await,
+                false => {
+                    let text = "it waited too long for the venue's rate limits".into();
+                    VenueReport::NotSent { order_id, text }
+                }
+            }
+        }
     };
     account.departures().remove(&order_id);
     if let VenueReport::Acknowledged { venue_order_id: Some(id), .. } = &report {
@@ -87,23 +95,21 @@ fn sendable(
     }
 }
 
-async fn send(
-    account: &Account,
-    order_id: ClientOrderId,
-    request: &Request,
-    class: Class,
-    expires: Timestamp,
-) -> VenueReport {
-    let not_sent = |text: String| VenueReport::NotSent { order_id, text };
-    let left_ms = expires.since_ms(account.client.now()).max(0);
-    let patience = Duration::from_millis(left_ms.unsigned_abs());
-    let permitted = timeout(patience, account.budget.permit(class)).await.is_ok();
-    if !permitted || account.client.now() > expires {
-        return not_sent("it waited too long for the venue's rate limits".into());
+/// Waits for a place, or until it is not wanted any more.
+async fn permit(account: &Account, class: Class, mut withdrawal: watch::Receiver<bool>) {
+    tokio::select! {
+        biased;
+        _ = withdrawal.wait_for(|withdrawn| *withdrawn) => {}
+        () = account.budget.permit(class) => {}
     }
+}
+
+async fn send(account: &Account, order_id: ClientOrderId, request: &Request) -> VenueReport {
+    let not_sent = |text: String| VenueReport::NotSent { order_id, text };
     let (answered, answer_awaited) = watch::channel(false);
+    // From here on a cancel waits for the answer.
     match account.departures().get_mut(&order_id) {
-        Some(departure) if departure.is_withdrawn => {
+        Some(departure) if *departure.withdrawn.borrow() => {
             return not_sent("it was cancelled before it left".into());
         }
         Some(departure) => departure.sent = Some(answer_awaited),
@@ -191,7 +197,7 @@ async fn may_cancel(account: &Account, order_id: ClientOrderId) -> bool {
         None => return true,
         Some(Departure { sent: Some(awaited), .. }) => awaited.clone(),
         Some(departure) => {
-            departure.is_withdrawn = true;
+            departure.withdrawn.send_replace(true);
             return false;
         }
     };

@@ -115,6 +115,8 @@ pub fn updates() -> Vec<Update> {
             unrealized_pnl: money("12.5"),
             realized_pnl: Money::ZERO,
             fees: money("0.60000001"),
+            stop_loss: None,
+            take_profit: None,
             opened_at: None,
             time,
         }))

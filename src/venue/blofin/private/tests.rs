@@ -75,6 +75,7 @@ fn stop() -> PlaceStop {
         take_profit: Some(price("99000.5")),
         margin_mode: MarginMode::Isolated,
         position_side: PositionSide::Long,
+        expires: Timestamp::from_ms(0),
     }
 }
 
