@@ -6,6 +6,7 @@ mod secrets;
 
 use std::time::Duration;
 
+use rust_decimal::Decimal;
 use tokio::sync::mpsc;
 use tradebus::daemon::clock::Clock;
 use tradebus::daemon::feed::blofin::Access;
@@ -300,10 +301,10 @@ async fn a_snapshot_has_all_pages() {
     let mut scene = Scene::start().await;
     scene.fake.change_account(KEY, |account| {
         for count in 0..230_usize {
-            let mut order = account.foreign(PAIR, "buy", crate::support::fake_blofin::number("1"), "normal");
+            let mut order = account.foreign(PAIR, "buy", Decimal::ONE, "normal");
             order.client_id = id(1_000 + count).to_string();
             order.order_type = "limit".into();
-            order.price = crate::support::fake_blofin::number("90000");
+            order.price = Decimal::from(90_000);
             account.orders.insert(order.id, order);
         }
     });

@@ -10,6 +10,7 @@ mod fulldisk;
 mod homeassistant;
 mod kill;
 mod kill_at;
+mod live;
 mod load;
 mod parity;
 mod requests;

@@ -71,6 +71,8 @@ pub struct FakeAccount {
     pub next_fill: Option<Decimal>,
     pub nonces: BTreeMap<String, Instant>,
     pub asked: VecDeque<Instant>,
+    /// Client ids of all requests for an order or a stop that came in, taken or not.
+    pub wanted: Vec<String>,
     /// What the stream has to say: channel and rows.
     pub news: Vec<(&'static str, Value)>,
     pub last_id: u64,
@@ -97,6 +99,7 @@ impl FakeAccount {
             next_fill: None,
             nonces: BTreeMap::new(),
             asked: VecDeque::new(),
+            wanted: Vec::new(),
             news: Vec::new(),
             last_id: 1_000_000_000,
         }

@@ -22,7 +22,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-pub use account::{FakeAccount, number};
+pub use account::FakeAccount;
 pub use market::FakeMarket;
 use private_stream::PrivateOrder;
 

@@ -55,6 +55,7 @@ pub fn sign(secret: &str, parts: &[&str]) -> String {
 }
 
 pub fn answer(asked: &Asked, shared: &Shared) -> Reply {
+    note_wanted(asked, shared);
     let changes = asked.method == "POST" && asked.target.starts_with("/api/v1/trade/");
     let fault = if changes { shared.state().private_faults.pop_front().flatten() } else { None };
     match &fault {
@@ -75,6 +76,18 @@ pub fn answer(asked: &Asked, shared: &Shared) -> Reply {
             Reply::Now(200, r#"{"code":500,"data":{},"msg":"Internal Server Error"}"#.into())
         }
         _ => Reply::Now(200, body),
+    }
+}
+
+/// Keeps the client id of what is to be placed, whatever becomes of the request.
+fn note_wanted(asked: &Asked, shared: &Shared) {
+    if !matches!(asked.target.as_str(), "/api/v1/trade/order" | "/api/v1/trade/order-tpsl") {
+        return;
+    }
+    let body: Value = serde_json::from_str(&asked.body).unwrap_or_default();
+    let key = asked.headers.get("access-key").cloned().unwrap_or_default();
+    if let Some(account) = shared.state().accounts.get_mut(&key) {
+        account.wanted.push(text(&body, "clientOrderId"));
     }
 }
 
