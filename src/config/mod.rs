@@ -4,8 +4,9 @@
 //! Secrets are in `secrecy` types; no `Debug`, problem, warning or effective text shows one. The engine gets
 //! [`EngineSettings`](crate::engine::settings::EngineSettings), never a `Config`.
 //!
-//! Limits of this version: BloFin alone can be traded at, recorded and synthetic markets beside it. Keys of later versions
-//! are taken as long as they ask for nothing, and are problems otherwise. `docs/CONFIGURATION.md` has every key.
+//! Limits of this version: BloFin alone can be traded at, beside recorded and synthetic markets on paper. Keys of
+//! later versions are taken as long as they ask for nothing, and are problems otherwise. `docs/CONFIGURATION.md` has
+//! every key.
 
 mod account;
 mod demo;

@@ -1,9 +1,10 @@
 //! The committing thread: nothing leaves before what it depends on is on disk.
 //!
 //! It journals the records of all batches that wait with one write and one sync, and only then releases what they
-//! protect: requests to venues, event messages, results, states, acknowledgements. It never waits for the broker, and the engine loop never
-//! for it. While the disk fails it repeats the group with growing pauses and goes on collecting; of a retained topic it
-//! keeps only the newest value meanwhile, so that an outage costs memory only for records.
+//! protect: requests to venues, event messages, results, states, acknowledgements. It never waits for the broker or a
+//! venue, and the engine loop never for it. While the disk fails it repeats the group with growing pauses and goes on
+//! collecting; of a retained topic it keeps only the newest value meanwhile, so that an outage costs memory only for
+//! records. Requests that take no risk on do not wait for a disk that fails.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -190,6 +191,7 @@ impl Thread {
                     self.group.held += usize::from(holds);
                     self.figures.waiting.fetch_sub(usize::from(!holds), Ordering::Relaxed);
                     self.group.add(items);
+                    self.send_safe();
                 }
                 other => {
                     self.figures.waiting.fetch_sub(1, Ordering::Relaxed);

@@ -18,8 +18,8 @@ use tradebus::model::instrument::Instrument;
 use tradebus::model::order::{OrderType, Side};
 use tradebus::model::time::Timestamp;
 use tradebus::model::trading::{
-    AccountReport, AccountSnapshot, Dispatch, Environment, MarginMode, PlaceOrder, PlaceStop, PositionSide,
-    VenueReport, VenueRequest,
+    AccountReport, AccountSnapshot, Dispatch, Environment, MarginMode, OrderCategory, PlaceOrder, PlaceStop,
+    PositionSide, VenueReport, VenueRequest,
 };
 use tradebus::venue::blofin::private::sign::Keys;
 
@@ -289,9 +289,8 @@ async fn cancels_partial_fills_and_stops() {
     let made = scene
         .until("its order", |report| matches!(report, VenueReport::Order(o) if o.stop_id == Some(stop_id)))
         .await;
-    assert!(
-        matches!(made, VenueReport::Order(o) if o.category == tradebus::model::trading::OrderCategory::StopLoss)
-    );
+    let VenueReport::Order(made) = made else { panic!("no order") };
+    assert_eq!(made.category, OrderCategory::StopLoss);
     assert!(scene.fake.held(KEY, PAIR).is_zero());
     scene.clean();
 }

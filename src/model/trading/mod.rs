@@ -3,7 +3,7 @@
 //!
 //! All quantities are base units; only `venue/` knows contracts. A request is complete in itself: it carries the
 //! instrument by which it was decided, so that a replay gives the same bytes. What a venue says is an upsert: reports
-//! may come twice, late, and in any order, and whoever takes them judges by cumulative figures and never by their count.
+//! may come twice, late, and in any order, and whoever takes them judges by cumulative figures, never by their count.
 
 mod report;
 

@@ -1,5 +1,5 @@
-//! The built program with an account at a fake venue: a signal becomes an order there and a fill on the bus, paper never
-//! gets near it, keys are nowhere, and however it is killed the venue has each order once.
+//! The built program with an account at a fake venue: a signal becomes an order there and a fill on the bus, paper
+//! never gets near it, keys are nowhere, and however it is killed the venue has each order once.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,20 +16,21 @@ use crate::support::mosquitto::{Mosquitto, Setup};
 use crate::support::program::{Ended, Program, Site};
 use crate::support::random::Random;
 
-const PAIR: &str = "BTC-USDT";
+pub(super) const PAIR: &str = "BTC-USDT";
 const KEYS: [(&str, &str); 3] = [
     ("api_key", "live-test-api-key"),
     ("api_secret", "live-test-api-secret"),
     ("passphrase", "live-test-phrase"),
 ];
-const KEY: &str = KEYS[0].1;
+pub(super) const KEY: &str = KEYS[0].1;
 
-struct Scene {
+/// A broker, a fake venue with an account, and a daemon that has both.
+pub(super) struct Scene {
     broker: Mosquitto,
-    bus: Bus,
-    fake: FakeBlofin,
-    site: Site,
-    program: Program,
+    pub(super) bus: Bus,
+    pub(super) fake: FakeBlofin,
+    pub(super) site: Site,
+    pub(super) program: Program,
 }
 
 /// `alpha` trades at `alpha_account`, `beta` on paper; both are external and read the fake's prices.
@@ -61,6 +62,11 @@ fn account(site: &Site) -> String {
 
 impl Scene {
     async fn start(has_account: bool) -> Scene {
+        Scene::start_with(has_account, |_| {}).await
+    }
+
+    /// The same after `change` met the site.
+    pub(super) async fn start_with(has_account: bool, change: impl FnOnce(&Site)) -> Scene {
         let broker = Mosquitto::start(Setup::default());
         let bus = Bus::connect(broker.port, "ear").await;
         let fake = FakeBlofin::start(&[PAIR]).await;
@@ -68,6 +74,7 @@ impl Scene {
         fake.trade(PAIR, "97000", "1");
         fake.quote(PAIR, "96999", "97001");
         let site = Site::new(broker.port);
+        change(&site);
         let account = if has_account { account(&site) } else { String::new() };
         site.write(&text(broker.port, &fake, &account));
         let program = site.run();
@@ -89,7 +96,7 @@ impl Scene {
     }
 
     /// Waits until the bus says of `alpha` what the venue says.
-    async fn agrees(&mut self) {
+    pub(super) async fn agrees(&mut self) {
         let held = self.fake.held(KEY, PAIR) * Decimal::new(1, 3);
         self.bus.until(&format!("a position of {held}"), |heard| position(heard) == held).await;
     }
@@ -275,6 +282,25 @@ fn each_order_once(account: &FakeAccount) {
     assert!(wanted.values().all(|times| *times == 1), "{wanted:?}");
 }
 
+/// What is at the venue was intended, in the size that was intended.
+fn all_intended(account: &FakeAccount, heard: &Heard, sent: &[(String, String)]) {
+    let mut intended: BTreeMap<String, Decimal> = BTreeMap::new();
+    for (id, payload) in sent {
+        let payload: Value = serde_json::from_str(payload).expect("JSON");
+        for result in heard.results_of("alpha", id) {
+            for order in result["orders"].as_array().into_iter().flatten() {
+                let order = order["order_id"].as_str().or(order.as_str()).expect("an order id");
+                let quantity: Decimal = payload["quantity"].to_string().parse().expect("a number");
+                intended.insert(order.to_owned(), quantity);
+            }
+        }
+    }
+    for order in account.orders.values() {
+        let quantity = intended.get(&order.client_id).unwrap_or_else(|| panic!("{order:?} was not intended"));
+        assert_eq!(order.filled * Decimal::new(1, 3), *quantity, "{order:?}");
+    }
+}
+
 #[tokio::test]
 async fn killed_at_any_moment_the_venue_holds_each_order_once() {
     let kills = setting("TRADEBUS_LIVE_KILLS", 4);
@@ -316,22 +342,7 @@ async fn killed_at_any_moment_the_venue_holds_each_order_once() {
     scene.agrees().await;
     let account = scene.fake.account(KEY);
     each_order_once(&account);
-    // What is there was intended, in the size that was intended.
-    let mut intended: BTreeMap<String, Decimal> = BTreeMap::new();
-    for (id, payload) in &sent {
-        let payload: Value = serde_json::from_str(payload).expect("JSON");
-        for result in scene.bus.heard.results_of("alpha", id) {
-            for order in result["orders"].as_array().into_iter().flatten() {
-                let order = order["order_id"].as_str().or(order.as_str()).expect("an order id");
-                let quantity: Decimal = payload["quantity"].to_string().parse().expect("a number");
-                intended.insert(order.to_owned(), quantity);
-            }
-        }
-    }
-    for order in account.orders.values() {
-        let quantity = intended.get(&order.client_id).unwrap_or_else(|| panic!("{order:?} was not intended"));
-        assert_eq!(order.filled * Decimal::new(1, 3), *quantity, "{order:?}");
-    }
+    all_intended(&account, &scene.bus.heard, &sent);
     assert!(!account.orders.is_empty());
     let told: Decimal = fills(&scene.bus.heard, "alpha")
         .map(|fill| fill["quantity"].to_string().parse::<Decimal>().expect("a number"))

@@ -11,6 +11,7 @@ mod homeassistant;
 mod kill;
 mod kill_at;
 mod live;
+mod live_disk;
 mod load;
 mod parity;
 mod requests;

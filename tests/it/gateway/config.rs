@@ -48,6 +48,11 @@ fn problems_of_accounts_with_keys() {
             "strategy.s.account: account \"main\" trades at blofin, and feed \"synthetic\" has no prices from there",
         ],
     );
+    others(&main);
+}
+
+/// Accounts with keys that are right, in configurations that they do not fit in.
+fn others(main: &str) {
     let second = STRATEGY.replace("strategy.s", "strategy.t").replace("BTC-USDT", "BTC-USDC");
     check(
         &format!("{HEAD}{STRATEGY}{second}{main}"),

@@ -1,5 +1,6 @@
 //! A BloFin that is not one: instruments, tickers, trades and marks over REST, the public stream over WebSocket, and
-//! accounts with orders, stops and positions over both, on one free port of the loopback. It says what it is told to say, enforces the documented limits, and errs on demand.
+//! accounts with orders, stops and positions over both, on one free port of the loopback. It says what it is told to
+//! say, enforces the documented limits, and errs on demand.
 //!
 //! What breaks a limit is refused as the venue would, and kept in [`Stats::violations`].
 
@@ -105,6 +106,8 @@ pub struct Stats {
     pub private_open: usize,
     /// Private connections that are logged in and subscribed.
     pub private_subscribed: usize,
+    /// Requests for a sell that came in.
+    pub sells: usize,
     /// Private data frames that left.
     pub private_frames: usize,
     /// Limits that a client broke.

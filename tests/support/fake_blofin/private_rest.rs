@@ -89,6 +89,7 @@ fn note_wanted(asked: &Asked, shared: &Shared) {
     if let Some(account) = shared.state().accounts.get_mut(&key) {
         account.wanted.push(text(&body, "clientOrderId"));
     }
+    shared.count(|stats| stats.sells += usize::from(text(&body, "side") == "sell"));
 }
 
 fn refused((code, words): &Refusal) -> String {

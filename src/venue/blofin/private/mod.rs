@@ -1,9 +1,9 @@
 //! BloFin with keys: what is asked about an account and how it is signed, and what the venue says about it.
 //!
-//! Invariants: the bytes that are signed are the bytes that leave. Nothing is rounded on its way out: a quantity that is
-//! not whole lots, or a price that is not whole ticks, makes no request. On its way in, prices and sizes are exact or
-//! refused; figures that the venue itself divides or only shows (mean prices, fees, balances) are kept to 12 decimals.
-//! Only `clientOrderId`s of our own shape count as ours. Secrets are in `secrecy` types and in no error.
+//! Invariants: the bytes that are signed are the bytes that leave. Nothing is rounded on its way out: a quantity of
+//! other than whole lots, or a price of other than whole ticks, makes no request. On its way in, prices and sizes are
+//! exact or refused; figures that the venue itself divides or only shows (mean prices, fees, balances) are kept to 12
+//! decimals. Only `clientOrderId`s of our own shape count as ours. Secrets are in `secrecy` types and in no error.
 //!
 //! Limits: those of the public side, see [`super`]; [`PAGE_ROWS`] rows of a page.
 //!
