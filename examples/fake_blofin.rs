@@ -63,7 +63,7 @@ async fn run() {
             true => Box::new(synthetic(feed)),
             false => {
                 let source = RecordingSource::open(&files, feed).unwrap_or_else(|error| panic!("{error}"));
-                Box::new(source.map(|event| event.unwrap_or_else(|error| panic!("{error}"))))
+                Box::new(source.map(|event| event.unwrap_or_else(|error| panic!("{error}")).event))
             }
         };
         play(&fake, key, events, &mut lines).await;

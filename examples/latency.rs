@@ -107,6 +107,8 @@ impl Daemon {
             r#"
 [mqtt]
 broker = "mqtt://127.0.0.1:{port}"
+[http]
+listen = ""
 [store]
 path = "{}"
 [feed.synthetic]

@@ -1,6 +1,7 @@
 //! The second driver: recorded events in a loop. May read files; knows neither sockets nor the daemon.
 
 pub mod event_log;
+pub mod recorder;
 pub mod source;
 
 use crate::engine::Engine;

@@ -64,6 +64,12 @@ pub enum Command {
     Kpis(KpisArguments),
     /// Sends a signal to a strategy and waits for the answer
     Signal(SignalArguments),
+    /// Removes the entities of a daemon that is gone from Home Assistant
+    UninstallDiscovery(UninstallArguments),
+    /// Shows prices straight from their source; needs no daemon
+    Feed(FeedArguments),
+    /// Writes prices to files that can be played again; needs no daemon
+    Record(RecordArguments),
 }
 
 /// Settings on the command line.
@@ -170,6 +176,12 @@ pub struct BusArguments {
     /// Broker, instead of the configured one
     #[arg(long, value_name = "mqtt://HOST:PORT")]
     pub broker: Option<String>,
+    /// Asks the daemon itself over HTTP instead of a broker
+    #[arg(long, value_name = "http://HOST:PORT", conflicts_with_all = ["broker", "base_topic"])]
+    pub http: Option<String>,
+    /// File with lines of SCOPE TOKEN; without it the configured one, if the address is the configured one
+    #[arg(long, value_name = "FILE", requires = "http")]
+    pub token_file: Option<PathBuf>,
     /// What the daemon's topics begin with, instead of the configured text
     #[arg(long, value_name = "TOPIC")]
     pub base_topic: Option<String>,
@@ -237,6 +249,15 @@ pub struct SignalArguments {
     pub bus: BusArguments,
 }
 
+#[derive(Debug, Args)]
+pub struct UninstallArguments {
+    /// Also makes the broker forget everything below the base topic
+    #[arg(long)]
+    pub all: bool,
+    #[command(flatten)]
+    pub bus: BusArguments,
+}
+
 /// How much; the strategy's default without any.
 #[derive(Debug, Args)]
 #[group(multiple = false)]
@@ -253,6 +274,42 @@ pub struct SizeArguments {
     /// Percent of the strategy's equity to lose when --stop-loss is reached
     #[arg(long, value_name = "N", value_parser = positive)]
     pub risk_pct: Option<Decimal>,
+}
+
+/// Whose prices.
+#[derive(Debug, Args)]
+pub struct FeedSelection {
+    #[command(flatten)]
+    pub set: Set,
+    /// Feed of the configuration; may be left out when there is one
+    #[arg(long, value_name = "NAME")]
+    pub feed: Option<String>,
+    /// Pair of BloFin, instead of the configured ones; may be repeated
+    #[arg(long = "symbol", value_name = "PAIR", value_parser = Symbol::new)]
+    pub symbols: Vec<Symbol>,
+}
+
+#[derive(Debug, Args)]
+pub struct FeedArguments {
+    #[command(flatten)]
+    pub from: FeedSelection,
+    /// Goes on until it is stopped: a table on a terminal, with --json a line for each event
+    #[arg(long)]
+    pub watch: bool,
+    /// Seconds to wait for the first prices, without --watch
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=3600))]
+    pub wait_s: u32,
+}
+
+#[derive(Debug, Args)]
+pub struct RecordArguments {
+    /// New file; packed when it ends in .gz; {symbol} stands for the pair [default: FEED_{symbol}_TIME.csv.gz]
+    pub file: Option<String>,
+    /// Seconds after which it ends; without, it ends when it is stopped
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub duration_s: Option<u32>,
+    #[command(flatten)]
+    pub from: FeedSelection,
 }
 
 fn positive(text: &str) -> Result<Decimal, String> {

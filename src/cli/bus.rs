@@ -134,7 +134,25 @@ impl Bus {
     /// # Errors
     /// [`Exit::UNAVAILABLE`] when the connection is lost, or the publish refused.
     pub async fn publish(&mut self, topic: &str, payload: String) -> Result<Published, Failure> {
-        let notice = self.client.try_publish_tracked(topic, payload, PublishOptions::at_least_once());
+        self.send(topic, payload, PublishOptions::at_least_once()).await
+    }
+
+    /// Makes the broker forget what it retains on a topic, and waits until it has.
+    ///
+    /// # Errors
+    /// [`Exit::UNAVAILABLE`] when the connection is lost, or the publish refused.
+    pub async fn clear(&mut self, topic: &str) -> Result<(), Failure> {
+        let options = PublishOptions::at_least_once().retained();
+        self.send(topic, String::new(), options).await.map(|_| ())
+    }
+
+    async fn send(
+        &mut self,
+        topic: &str,
+        payload: String,
+        options: PublishOptions,
+    ) -> Result<Published, Failure> {
+        let notice = self.client.try_publish_tracked(topic, payload, options);
         let Ok(notice) = notice else { return Err(self.broken(format!("cannot publish to {topic}"))) };
         let reason = match self.answer(notice.wait_async()).await? {
             Ok(PublishResult::Qos1(ack)) => ack.reason,

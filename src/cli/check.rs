@@ -12,8 +12,7 @@ use crate::message::json::Object;
 /// Checks the configuration without starting anything.
 pub fn check_config(arguments: &Arguments, set: &Set) -> Result<Exit, Failure> {
     let checked = Config::load(&settings::sources(arguments, set)).map(|mut loaded| {
-        let tls = loaded.config.mqtt.tls.as_ref();
-        loaded.warnings.extend(tls.map_or_else(Vec::new, |tls| tls.warnings(Clock::wall().now())));
+        loaded.warnings.extend(loaded.config.certificate_warnings(Clock::wall().now()));
         loaded
     });
     if arguments.json {

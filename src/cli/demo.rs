@@ -8,7 +8,7 @@ use super::arguments::{Arguments, DemoArguments};
 use super::exit::{Exit, Failure};
 use super::{logging, run, settings};
 use crate::config::{Config, Demo};
-use crate::daemon::options::RunOptions;
+use crate::daemon::options::{Hangup, RunOptions};
 
 /// Where the broker listens unless it is told or the port is taken.
 const PORT_DEFAULT: u16 = 1883;
@@ -51,7 +51,7 @@ pub fn demo(arguments: &Arguments, command: &DemoArguments) -> Result<Exit, Fail
         // A port that was asked for is not exchanged for another one.
         any_port: command.port.is_none(),
     };
-    run::run_daemon(&config, options)
+    run::run_daemon(&config, options, || Hangup::Stop)
 }
 
 /// What to do now. The daemon puts the port in and prints it once the broker is reachable.
@@ -75,6 +75,8 @@ fn greeting(config: &Config, command: &DemoArguments, store: &Path) -> String {
     say(format_args!("\nSee what came of it, and close it again:"));
     say(format_args!("  {program} positions --broker mqtt://127.0.0.1:{{port}}"));
     say(format_args!("  {program} signal {STRATEGY} flat {symbol} --broker mqtt://127.0.0.1:{{port}}"));
+    say(format_args!("\nRead the same over HTTP:"));
+    say(format_args!("  curl http://{{http}}/api/v1/positions"));
     let kept = if command.store.is_some() {
         "kept: kill the demo and start it with the same --store, and it goes on where it was"
     } else {

@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use crate::daemon::options::RunError;
+
 /// The code that the process ends with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Exit(pub u8);
@@ -38,6 +40,12 @@ impl From<Exit> for ExitCode {
 pub struct Failure {
     exit: Exit,
     text: String,
+}
+
+impl From<RunError> for Failure {
+    fn from(error: RunError) -> Failure {
+        Failure::new(Exit(error.exit_code()), error)
+    }
 }
 
 impl Failure {

@@ -54,7 +54,7 @@ const KEYS: [&str; 33] = [
 
 /// Shows key figures of a strategy, of a type, of the portfolio, or of all.
 pub fn kpis(arguments: &Arguments, command: &KpisArguments) -> Result<Exit, Failure> {
-    let config = settings::load_client(arguments, &command.bus)?;
+    let client = settings::load_client(arguments, &command.bus)?;
     let filters = match (&command.strategy, &command.kind, command.portfolio) {
         (Some(id), ..) => vec![format!("strategy/{id}/kpi")],
         (_, Some(kind), _) => vec![format!("type/{kind}/kpi")],
@@ -62,7 +62,7 @@ pub fn kpis(arguments: &Arguments, command: &KpisArguments) -> Result<Exit, Fail
         _ => ["portfolio/kpi", "type/+/kpi", "strategy/+/kpi"].map(String::from).to_vec(),
     };
     let states = ["strategy/+/state", "type/+/state"].map(String::from);
-    let snapshot = Snapshot::read(&config, &[filters.as_slice(), &states].concat())?;
+    let snapshot = Snapshot::read(&client, &[filters.as_slice(), &states].concat())?;
     if let Some(id) = &command.strategy {
         snapshot.require("strategy", id.as_str())?;
     }
@@ -79,7 +79,7 @@ pub fn kpis(arguments: &Arguments, command: &KpisArguments) -> Result<Exit, Fail
         let values: Vec<Value> = payloads.into_iter().map(payload::read).collect();
         output::print(&text(&values))?;
     }
-    snapshot.finish(&config)
+    snapshot.finish(&client)
 }
 
 fn text(scopes: &[Value]) -> String {

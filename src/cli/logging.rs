@@ -12,12 +12,24 @@ use tracing_subscriber::fmt;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::FormatTime;
 use tracing_subscriber::prelude::*;
+use tracing_subscriber::{Registry, reload};
 
 use crate::config::{LogConfig, LogFormat};
 use crate::daemon::clock::Clock;
 
+/// A hold on what is logged.
+pub struct Log(reload::Handle<Targets, Registry>);
+
+impl Log {
+    /// Takes another level over. The format is that of the start.
+    pub fn follow(&self, log: &LogConfig) {
+        // It fails only when nothing is logged any more.
+        let _ = self.0.modify(|targets| *targets = filter(log.level));
+    }
+}
+
 /// Begins to log as the configuration says.
-pub fn start(log: &LogConfig) {
+pub fn start(log: &LogConfig) -> Log {
     let terminal = std::io::stderr().is_terminal();
     let json = match log.format {
         LogFormat::Auto => !terminal,
@@ -26,7 +38,9 @@ pub fn start(log: &LogConfig) {
     };
     let layer = fmt::layer().with_writer(std::io::stderr).with_ansi(terminal && !json).with_target(false);
     let layer = if json { layer.json().flatten_event(true).boxed() } else { layer.boxed() };
-    tracing_subscriber::registry().with(layer.with_filter(filter(log.level))).init();
+    let (targets, handle) = reload::Layer::new(filter(log.level));
+    tracing_subscriber::registry().with(layer.with_filter(targets)).init();
+    Log(handle)
 }
 
 /// Begins to log for somebody who watches.

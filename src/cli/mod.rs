@@ -3,7 +3,8 @@
 //! Invariants: results go to standard output, everything else to standard error; a command that did not do what it was
 //! asked for does not end with 0. The codes are those of sysexits (`exit`). Only `run` and `demo` log.
 //!
-//! `status`, `positions`, `kpis` and `signal` speak MQTT to a daemon on any machine (`bus`) and touch no store.
+//! `status`, `positions`, `kpis` and `signal` speak MQTT (`bus`) or, with `--http`, HTTP (`web`) to a daemon on any
+//! machine, and touch no store. `feed` and `record` ask a feed themselves and need no daemon.
 
 mod arguments;
 mod backup;
@@ -13,18 +14,22 @@ mod demo;
 mod exit;
 mod export;
 mod export_rows;
+mod feed;
 mod kpis;
 mod logging;
 mod output;
 mod payload;
 mod positions;
 mod progress;
+mod record;
 mod run;
 mod settings;
 mod signal;
 mod snapshot;
 mod status;
+mod uninstall;
 mod verify;
+mod web;
 
 use std::process::ExitCode;
 
@@ -66,6 +71,9 @@ fn dispatch(arguments: &Arguments) -> Result<Exit, Failure> {
         Command::Status(bus) => status::status(arguments, bus),
         Command::Positions(command) => positions::positions(arguments, command),
         Command::Kpis(command) => kpis::kpis(arguments, command),
+        Command::Feed(command) => feed::feed(arguments, command),
+        Command::Record(command) => record::record(arguments, command),
         Command::Signal(command) => signal::signal(arguments, command),
+        Command::UninstallDiscovery(command) => uninstall::uninstall_discovery(arguments, command),
     }
 }

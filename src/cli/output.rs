@@ -1,6 +1,7 @@
 //! Standard output, and tables on it.
 
 use std::io::{ErrorKind, Write};
+use std::ops::ControlFlow;
 
 use comfy_table::{CellAlignment, Table, presets};
 
@@ -8,12 +9,16 @@ use super::exit::{Exit, Failure};
 
 /// Writes to standard output. A reader that went away (`| head`) has what it wanted.
 pub fn print(text: &str) -> Result<(), Failure> {
+    offer(text).map(drop)
+}
+
+/// Writes to standard output; breaks when its reader went away, so that what goes on for ever ends.
+pub fn offer(text: &str) -> Result<ControlFlow<()>, Failure> {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            Err(Failure::new(Exit::OUTPUT, format!("cannot write the output: {error}")))
-        }
-        _ => Ok(()),
+        Ok(()) => Ok(ControlFlow::Continue(())),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(ControlFlow::Break(())),
+        Err(error) => Err(Failure::new(Exit::OUTPUT, format!("cannot write the output: {error}"))),
     }
 }
 

@@ -22,10 +22,10 @@ const COLUMNS: [(&str, Align); 10] = [
 
 /// Shows positions, by strategy and symbol.
 pub fn positions(arguments: &Arguments, command: &PositionsArguments) -> Result<Exit, Failure> {
-    let config = settings::load_client(arguments, &command.bus)?;
+    let client = settings::load_client(arguments, &command.bus)?;
     let strategy = command.strategy.as_ref().map_or("+", |id| id.as_str());
     let filter = format!("strategy/{strategy}/position/+");
-    let snapshot = Snapshot::read(&config, &[filter.clone(), "strategy/+/state".to_owned()])?;
+    let snapshot = Snapshot::read(&client, &[filter.clone(), "strategy/+/state".to_owned()])?;
     if let Some(id) = &command.strategy {
         snapshot.require("strategy", id.as_str())?;
     }
@@ -39,7 +39,7 @@ pub fn positions(arguments: &Arguments, command: &PositionsArguments) -> Result<
         let values: Vec<_> = shown.into_iter().map(payload::read).collect();
         output::print(&table(&COLUMNS, payload::rows(&values, &COLUMNS.map(|(key, _)| key))))?;
     }
-    snapshot.finish(&config)
+    snapshot.finish(&client)
 }
 
 /// The payloads of positions, without those that are known to be flat unless `all` are wanted.

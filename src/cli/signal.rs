@@ -10,11 +10,11 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::arguments::{Arguments, SignalArguments};
-use super::bus::{Bus, Published, address, talk};
+use super::bus::{Bus, Published, talk};
 use super::exit::{Exit, Failure};
+use super::settings::{self, Client};
 use super::snapshot::{STATE, nobody_there, offline};
-use super::{output, payload, settings};
-use crate::config::Config;
+use super::{output, payload};
 use crate::daemon::clock::Clock;
 use crate::message;
 use crate::message::json::Object;
@@ -39,8 +39,8 @@ pub fn signal(arguments: &Arguments, command: &SignalArguments) -> Result<Exit, 
     let payload = native(command, &id, now);
     let read = message::signal::read(command.strategy.as_str(), payload.as_bytes(), false);
     read.body.map_err(|refusal| Failure::new(Exit::USAGE, refusal.detail))?;
-    let config = settings::load_client(arguments, &command.bus)?;
-    let result = talk(send(&config, command, &id, &clock))?;
+    let client = settings::load_client(arguments, &command.bus)?;
+    let result = talk(send(&client, command, &id, &clock))?;
     if arguments.json {
         output::print_line(&payload::raw(&result))?;
     } else {
@@ -80,21 +80,27 @@ fn native(command: &SignalArguments, id: &SignalId, time: Timestamp) -> String {
 
 /// Publishes the signal and returns the payload of its result.
 async fn send(
-    config: &Config,
+    client: &Client,
     command: &SignalArguments,
     id: &SignalId,
     clock: &Clock,
 ) -> Result<String, Failure> {
+    if let Some(web) = &client.web {
+        let wait = Duration::from_secs(u64::from(command.wait_s));
+        let result = web.signal(command.strategy.as_str(), native(command, id, clock.now()), wait).await?;
+        return result.ok_or_else(|| no_result(command, id));
+    }
+    let config = &client.config;
     let topics = Topics::new(&config.mqtt.base_topic);
     let state = topics.at(STATE);
     let result = topics.strategy(command.strategy.as_str(), "signal/result");
     let mut bus = Bus::connect(config).await?;
     bus.subscribe(&[result.clone(), state.clone()]).await?;
-    require_online(&mut bus, &state, config).await?;
+    require_online(&mut bus, &state, client).await?;
     let topic = topics.strategy(command.strategy.as_str(), "signal");
     // The time of sending, which a slow connection must not age.
     if bus.publish(&topic, native(command, id, clock.now())).await? == Published::Unheard {
-        let text = format!("nobody at {} subscribes to {topic}; the signal is lost", address(config));
+        let text = format!("nobody at {} subscribes to {topic}; the signal is lost", client.address());
         return Err(Failure::unavailable(text));
     }
     let until = Instant::now() + Duration::from_secs(u64::from(command.wait_s));
@@ -105,24 +111,28 @@ async fn send(
             return Ok(message.payload);
         }
     }
-    Err(Failure::unavailable(format!(
+    Err(no_result(command, id))
+}
+
+fn no_result(command: &SignalArguments, id: &SignalId) -> Failure {
+    Failure::unavailable(format!(
         "no result within {} s: the signal was sent and may have been executed; sending it again with \
          --id {} tells, and executes nothing twice",
         command.wait_s,
         payload::printable(id.as_str())
-    )))
+    ))
 }
 
-async fn require_online(bus: &mut Bus, state: &str, config: &Config) -> Result<(), Failure> {
+async fn require_online(bus: &mut Bus, state: &str, client: &Client) -> Result<(), Failure> {
     let until = Instant::now() + STATE_WITHIN;
     while let Some(message) = bus.next(until).await? {
         match message.payload.as_str() {
             _ if message.topic != state => {}
             "online" => return Ok(()),
-            _ => return Err(offline(config, "nothing was sent")),
+            _ => return Err(offline(client, "nothing was sent")),
         }
     }
-    Err(nobody_there(config))
+    Err(nobody_there(client))
 }
 
 fn exit_of(result: &Value) -> Exit {

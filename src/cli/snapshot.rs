@@ -1,4 +1,4 @@
-//! What a daemon has retained at the broker, read once.
+//! What a daemon has retained at the broker, or what it answers over HTTP, read once.
 //!
 //! Nothing in MQTT says that all retained messages have arrived. They are taken to be there when the broker has been
 //! silent for twice its answering time, and for [`QUIET_MIN`] at least.
@@ -9,10 +9,10 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::bus::{Bus, address, talk};
+use super::bus::{Bus, talk};
 use super::exit::{Exit, Failure};
 use super::payload;
-use crate::config::Config;
+use super::settings::Client;
 use crate::message::topic::Topics;
 
 const QUIET_MIN: Duration = Duration::from_millis(150);
@@ -20,6 +20,7 @@ const QUIET_MIN: Duration = Duration::from_millis(150);
 const COLLECT_MAX: Duration = Duration::from_secs(3);
 /// The sign of life.
 pub const STATE: &str = "daemon/state";
+const ONLINE: &str = "online";
 
 /// Retained messages by topic, without the base.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -30,7 +31,14 @@ impl Snapshot {
     ///
     /// # Errors
     /// [`Exit::UNAVAILABLE`] when the broker does not answer, or no daemon was ever there.
-    pub fn read(config: &Config, filters: &[String]) -> Result<Snapshot, Failure> {
+    pub fn read(client: &Client, filters: &[String]) -> Result<Snapshot, Failure> {
+        if let Some(web) = &client.web {
+            let mut messages = talk(web.read(filters))?;
+            // Who answers is there.
+            messages.insert(STATE.to_owned(), ONLINE.to_owned());
+            return Ok(Snapshot(messages));
+        }
+        let config = &client.config;
         let topics = Topics::new(&config.mqtt.base_topic);
         let filters: Vec<String> =
             filters.iter().map(String::as_str).chain([STATE]).map(|filter| topics.at(filter)).collect();
@@ -47,7 +55,7 @@ impl Snapshot {
         );
         match snapshot.get(STATE) {
             Some(_) => Ok(snapshot),
-            None => Err(nobody_there(config)),
+            None => Err(nobody_there(client)),
         }
     }
 
@@ -74,7 +82,7 @@ impl Snapshot {
 
     /// Whether the daemon says that it is there.
     pub fn online(&self) -> bool {
-        self.get(STATE) == Some("online")
+        self.get(STATE) == Some(ONLINE)
     }
 
     /// Refuses a name that the daemon does not know, so that nothing is not mistaken for no position.
@@ -97,23 +105,24 @@ impl Snapshot {
     ///
     /// # Errors
     /// [`Exit::UNAVAILABLE`] when the daemon is offline.
-    pub fn finish(&self, config: &Config) -> Result<Exit, Failure> {
-        if self.online() { Ok(Exit::OK) } else { Err(offline(config, "this is what it said last")) }
+    pub fn finish(&self, client: &Client) -> Result<Exit, Failure> {
+        if self.online() { Ok(Exit::OK) } else { Err(offline(client, "this is what it said last")) }
     }
 }
 
 /// What is said when there is no sign of life.
-pub fn nobody_there(config: &Config) -> Failure {
-    let topic = Topics::new(&config.mqtt.base_topic).at(STATE);
-    Failure::unavailable(format!("no daemon at {}: nothing is retained on {topic}", address(config)))
+pub fn nobody_there(client: &Client) -> Failure {
+    let topic = Topics::new(&client.config.mqtt.base_topic).at(STATE);
+    Failure::unavailable(format!("no daemon at {}: nothing is retained on {topic}", client.address()))
 }
 
 /// What is said when the daemon is gone.
-pub fn offline(config: &Config, so: &str) -> Failure {
-    Failure::unavailable(format!("the daemon at {} is offline; {so}", address(config)))
+pub fn offline(client: &Client, so: &str) -> Failure {
+    Failure::unavailable(format!("the daemon at {} is offline; {so}", client.address()))
 }
 
-async fn collect(bus: &mut Bus, filters: &[String]) -> Result<BTreeMap<String, String>, Failure> {
+/// What is retained where `filters` match, by topic.
+pub async fn collect(bus: &mut Bus, filters: &[String]) -> Result<BTreeMap<String, String>, Failure> {
     let begun = Instant::now();
     bus.subscribe(filters).await?;
     let quiet = QUIET_MIN.max(begun.elapsed() * 2);

@@ -3,13 +3,12 @@
 use serde_json::Value;
 
 use super::arguments::{Arguments, BusArguments};
-use super::bus::address;
 use super::exit::{Exit, Failure};
 use super::output::Align::{Left, Right};
 use super::output::{self, Align, table};
+use super::payload;
+use super::settings::{self, Client};
 use super::snapshot::{STATE, Snapshot};
-use super::{payload, settings};
-use crate::config::Config;
 use crate::message::json::Object;
 
 const FILTERS: [&str; 6] =
@@ -52,22 +51,24 @@ const STRATEGY: [(&str, Align); 10] = [
 
 /// Shows a daemon.
 pub fn status(arguments: &Arguments, bus: &BusArguments) -> Result<Exit, Failure> {
-    let config = settings::load_client(arguments, bus)?;
-    let snapshot = Snapshot::read(&config, &FILTERS.map(String::from))?;
+    let client = settings::load_client(arguments, bus)?;
+    let snapshot = Snapshot::read(&client, &FILTERS.map(String::from))?;
     if arguments.json {
-        output::print_line(&json(&config, &snapshot))?;
+        output::print_line(&json(&client, &snapshot))?;
     } else {
-        output::print(&text(&config, &snapshot))?;
+        output::print(&text(&client, &snapshot))?;
     }
-    snapshot.finish(&config)
+    snapshot.finish(&client)
 }
 
-fn json(config: &Config, snapshot: &Snapshot) -> String {
+fn json(client: &Client, snapshot: &Snapshot) -> String {
     let one = |topic: &str| snapshot.get(topic).map_or_else(|| "null".to_owned(), payload::raw);
+    let bus = client.web.is_none().then(|| client.address());
     let all = |filter: &str| snapshot.all(filter).into_iter().map(payload::raw);
     Object::new()
-        .text("broker", &address(config))
-        .text("base_topic", &config.mqtt.base_topic)
+        .text_or_null("broker", bus.as_deref())
+        .text_or_null("base_topic", bus.as_ref().map(|_| client.config.mqtt.base_topic.as_str()))
+        .text_or_null("http", client.web.as_ref().map(|web| web.address.as_str()))
         .flag("online", snapshot.online())
         .raw("info", &one("daemon/info"))
         .raw("level", &one("daemon/level"))
@@ -78,17 +79,19 @@ fn json(config: &Config, snapshot: &Snapshot) -> String {
         .finish()
 }
 
-fn text(config: &Config, snapshot: &Snapshot) -> String {
+fn text(client: &Client, snapshot: &Snapshot) -> String {
     let info = payload::read(snapshot.get("daemon/info").unwrap_or_default());
     let mut text = format!(
-        "daemon    {}, level {}, version {}, instance {}, started {}\nbroker    {}, base topic {}\n",
+        "daemon    {}, level {}, version {}, instance {}, started {}\n{}\n",
         payload::printable(snapshot.get(STATE).unwrap_or_default()),
         payload::printable(snapshot.get("daemon/level").unwrap_or("-")),
         payload::field(&info, "version"),
         payload::field(&info, "instance"),
         payload::field(&info, "started"),
-        address(config),
-        config.mqtt.base_topic,
+        match &client.web {
+            Some(web) => format!("http      {}", web.address),
+            None => format!("broker    {}, base topic {}", client.address(), client.config.mqtt.base_topic),
+        },
     );
     let mut scopes = snapshot.values("portfolio/state");
     scopes.extend(snapshot.values("type/+/state"));
@@ -148,10 +151,10 @@ mod tests {
                 "last_error":null}"#,
             ),
         ]);
-        let mut config = Config::default();
-        config.mqtt.broker = crate::config::Broker::Tcp { host: "::1".into(), port: 1884, tls: false };
+        let mut client = Client { config: crate::config::Config::default(), web: None };
+        client.config.mqtt.broker = crate::config::Broker::Tcp { host: "::1".into(), port: 1884, tls: false };
         assert_eq!(
-            text(&config, &snapshot),
+            text(&client, &snapshot),
             "daemon    online, level reduce, version 1.2.3, instance pi, started 2026-11-20T20:00:05.000Z\n\
              broker    mqtt://[::1]:1884, base topic tradebus\n\
              \n\
@@ -161,7 +164,7 @@ mod tests {
              strategy  type      mode   level                   equity  unrealized_pnl  realized_pnl  drawdown_pct  open_positions  last_error\n\
              s         external  paper  run (reduce in force)  10012.5            12.5             0             0               1  -\n"
         );
-        let json: Value = serde_json::from_str(&json(&config, &snapshot)).unwrap();
+        let json: Value = serde_json::from_str(&json(&client, &snapshot)).unwrap();
         assert_eq!(json["level"], "reduce");
         assert_eq!(json["strategies"][0]["equity"].to_string(), "10012.5");
         assert!(json["feeds"].as_array().unwrap().is_empty() && json["online"] == true);

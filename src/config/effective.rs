@@ -4,7 +4,9 @@
 use std::fmt::Write;
 use std::path::PathBuf;
 
+use super::AddressRange;
 use super::feed::{FeedClock, FeedConfig, FeedSource};
+use super::http::HttpConfig;
 use super::mqtt::{Broker, MqttConfig};
 use super::schema::join;
 use super::strategy::StrategyConfig;
@@ -31,6 +33,7 @@ impl Config {
         out.bare("signal_retention_days", self.store.signal_retention_days.unwrap_or(0));
         out.text("backup_dir", self.store.backup_dir.to_string_lossy());
         out.bare("backups_kept", self.store.backups_kept);
+        out.http(&self.http);
         out.table("log");
         out.text(
             "format",
@@ -69,6 +72,13 @@ impl Config {
         self.strategies.iter().for_each(|strategy| out.strategy(strategy));
         out.0
     }
+}
+
+/// One feed as it stands in a file.
+pub(super) fn feed_toml(feed: &FeedConfig) -> String {
+    let mut out = Toml(String::new());
+    out.feed(feed);
+    out.0
 }
 
 /// `text` as a TOML string.
@@ -131,6 +141,22 @@ impl Toml {
         self.bare("dead_man_after_s", account.dead_man_after_s);
         self.bare("clock_skew_max_ms", account.clock_skew_max_ms);
         self.text("broker_id", account.broker_id.as_deref().unwrap_or_default());
+    }
+
+    fn http(&mut self, http: &HttpConfig) {
+        self.table("http");
+        self.text("listen", http.listen.map(|listen| listen.to_string()).unwrap_or_default());
+        let file = http.token_file.as_ref().map(|file| file.to_string_lossy());
+        self.text("token_file", file.as_deref().unwrap_or_default());
+        self.texts("hosts", &http.hosts);
+        let shown = |ranges: &[AddressRange]| ranges.iter().map(AddressRange::to_string).collect::<Vec<_>>();
+        self.texts("trusted_proxies", &shown(&http.trusted_proxies));
+        self.texts("webhook_from", &shown(&http.webhook_from));
+        let tls = http.tls.as_ref();
+        let file = tls.map(|tls| tls.certificate_file.to_string_lossy());
+        self.text("certificate_file", file.as_deref().unwrap_or_default());
+        let file = tls.map(|tls| tls.key_file.to_string_lossy());
+        self.text("key_file", file.as_deref().unwrap_or_default());
     }
 
     fn mqtt(&mut self, mqtt: &MqttConfig) {

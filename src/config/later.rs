@@ -1,8 +1,4 @@
-//! Keys of later versions. They are taken while they ask for nothing, so that a configuration can be written ahead;
-//! asking for what is not built is a problem, never silence.
-
-use super::reader::Table;
-use super::schema::HTTP_LISTEN_DEFAULT;
+//! Venues of later versions, and venues that are gone: asking for one is a problem, never silence.
 
 /// What problems say about a feature of a later version.
 pub(super) const NOT_AVAILABLE: &str = "is not available in this version";
@@ -13,18 +9,6 @@ const VENUES_GONE: &[&str] = &["xeggex"];
 pub(super) fn gone(venue: &str) -> Option<String> {
     let gone = VENUES_GONE.iter().any(|name| name.eq_ignore_ascii_case(venue));
     gone.then(|| format!("{venue:?} no longer exists: the exchange was shut down"))
-}
-
-/// Checks `[http]`.
-pub(super) fn check(root: &Table) {
-    let http = root.table("http");
-    let listen = http.text("listen");
-    if !listen.is_empty() && listen != HTTP_LISTEN_DEFAULT {
-        http.problem("listen", format!("{listen:?}: HTTP {NOT_AVAILABLE}; leave the key out"));
-    }
-    if http.text_maybe("token_file").is_some() {
-        http.problem("token_file", format!("HTTP {NOT_AVAILABLE}; leave the key out"));
-    }
 }
 
 /// Notes a venue that no version of the design knows.

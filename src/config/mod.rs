@@ -4,20 +4,22 @@
 //! Secrets are in `secrecy` types; no `Debug`, problem, warning or effective text shows one. The engine gets
 //! [`EngineSettings`](crate::engine::settings::EngineSettings), never a `Config`.
 //!
-//! Limits of this version: BloFin alone can be traded at, beside recorded and synthetic markets on paper. Keys of
-//! later versions are taken as long as they ask for nothing, and are problems otherwise. `docs/CONFIGURATION.md` has
-//! every key.
+//! Limits of this version: BloFin alone can be traded at, beside recorded and synthetic markets on paper. Asking
+//! for what is not built is a problem. `docs/CONFIGURATION.md` has every key.
 
 mod account;
+mod address;
 mod demo;
 #[cfg(test)]
 mod documented;
 mod effective;
 mod engine;
 mod feed;
+mod http;
 mod later;
 mod market;
 mod mqtt;
+mod only;
 mod reader;
 mod schema;
 mod secret;
@@ -33,8 +35,10 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 pub use account::{AccountConfig, AccountKeys};
+pub use address::AddressRange;
 pub use demo::Demo;
 pub use feed::{FeedClock, FeedConfig, FeedSource, RecordedFile};
+pub use http::{HttpConfig, ServerTls, TokenConfig, TokenScope, read_token_file};
 pub use market::InstrumentConfig;
 pub use mqtt::{Broker, MqttConfig};
 pub use secret::Secret;
@@ -47,6 +51,7 @@ pub use venue::VenueConfig;
 
 use crate::exchange::paper::PaperSettings;
 use crate::model::ids::{StrategyType, Symbol};
+use crate::model::time::Timestamp;
 use crate::risk::Limits;
 use crate::store::storage::EngineKind;
 use reader::{Reader, Table};
@@ -60,6 +65,8 @@ pub struct Config {
     pub mqtt: MqttConfig,
     /// Where money is remembered.
     pub store: StoreConfig,
+    /// The HTTP interface.
+    pub http: HttpConfig,
     /// What is logged.
     pub log: LogConfig,
     /// Sources of prices, sorted by id.
@@ -159,6 +166,14 @@ impl Config {
         let (problems, warnings) = reader.into_findings();
         if problems.is_empty() { Ok(Loaded { config, warnings }) } else { Err(problems) }
     }
+
+    /// What of our certificates is not valid any more at `now`, or soon will not be.
+    #[must_use]
+    pub fn certificate_warnings(&self, now: Timestamp) -> Vec<Problem> {
+        let mqtt = self.mqtt.tls.as_ref().map(|tls| tls.certificates.as_slice());
+        let http = self.http.tls.as_ref().map(|tls| tls.certificates.as_slice());
+        tls::warnings(&[mqtt.unwrap_or_default(), http.unwrap_or_default()].concat(), now)
+    }
 }
 
 impl Default for Config {
@@ -170,7 +185,6 @@ impl Default for Config {
 }
 
 fn read(root: &Table) -> Config {
-    later::check(root);
     let feeds = feed::read_feeds(root);
     let accounts = account::read_accounts(root);
     let types = strategy::read_types(root, &accounts);
@@ -184,6 +198,7 @@ fn read(root: &Table) -> Config {
         instance: read_instance(root),
         mqtt,
         store: read_store(&root.table("store")),
+        http: http::read_http(&root.table("http")),
         log: LogConfig {
             format: match log.word("format") {
                 "human" => LogFormat::Human,

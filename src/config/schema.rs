@@ -88,7 +88,7 @@ impl Range {
 /// The broker of a configuration that names none: the embedded one, where it is compiled in.
 pub(super) const BROKER_DEFAULT: &str =
     if cfg!(feature = "embedded-broker") { "embedded" } else { "mqtt://localhost:1883" };
-/// Where HTTP will listen.
+/// Where HTTP listens.
 pub(super) const HTTP_LISTEN_DEFAULT: &str = "127.0.0.1:8420";
 /// The types that a strategy can have.
 pub(super) const STRATEGY_TYPES: &[&str] = &["external", "tradingview", "aibot"];
@@ -144,8 +144,15 @@ pub(super) const LOG: &[Key] = &[
     with("level", Kind::Words(&["error", "warn", "info", "debug", "trace"]), "info"),
 ];
 
-pub(super) const HTTP: &[Key] =
-    &[with("listen", Kind::Text, HTTP_LISTEN_DEFAULT), with("token_file", Kind::SecretFile, "")];
+pub(super) const HTTP: &[Key] = &[
+    with("listen", Kind::Text, HTTP_LISTEN_DEFAULT),
+    with("token_file", Kind::SecretFile, ""),
+    key("hosts", Kind::Texts),
+    key("trusted_proxies", Kind::Texts),
+    key("webhook_from", Kind::Texts),
+    with("certificate_file", Kind::Path, ""),
+    with("key_file", Kind::SecretFile, ""),
+];
 
 pub(super) const FEED: &[Key] = &[
     key("source", Kind::Text),

@@ -60,23 +60,19 @@ impl std::fmt::Debug for Tls {
     }
 }
 
-impl Tls {
-    /// What is not valid any more at `now`, or soon will not be. The daemon runs with it: a clock without a battery is
-    /// wrong at a start, and the broker decides anyway.
-    #[must_use]
-    pub fn warnings(&self, now: Timestamp) -> Vec<Problem> {
-        let text = |expires: Timestamp| match expires.since_ms(now) {
-            ..=0 => Some(format!("the certificate expired on {expires}, or the clock is wrong; renew it")),
-            left if left < SOON_DAYS * DAY_MS => {
-                Some(format!("the certificate expires on {expires}, in {} days; renew it", left / DAY_MS))
-            }
-            _ => None,
-        };
-        let warning = |certificate: &Certificate| {
-            Some(Problem::new(certificate.path.as_str(), text(certificate.expires)?))
-        };
-        self.certificates.iter().filter_map(warning).collect()
-    }
+/// What of these certificates is not valid any more at `now`, or soon will not be. The daemon runs with it: a clock
+/// without a battery is wrong at a start, and the other side decides anyway.
+pub(super) fn warnings(certificates: &[Certificate], now: Timestamp) -> Vec<Problem> {
+    let text = |expires: Timestamp| match expires.since_ms(now) {
+        ..=0 => Some(format!("the certificate expired on {expires}, or the clock is wrong; renew it")),
+        left if left < SOON_DAYS * DAY_MS => {
+            Some(format!("the certificate expires on {expires}, in {} days; renew it", left / DAY_MS))
+        }
+        _ => None,
+    };
+    let warning =
+        |certificate: &Certificate| Some(Problem::new(certificate.path.as_str(), text(certificate.expires)?));
+    certificates.iter().filter_map(warning).collect()
 }
 
 /// Reads the settings of TLS; `wanted` tells that the broker's address begins with `mqtts://`.
@@ -154,7 +150,11 @@ pub(super) fn read_authorities(
 }
 
 /// All certificates of a PEM file, at least one.
-fn read_certificates(table: &Table, name: &str, file: &Path) -> Option<Vec<CertificateDer<'static>>> {
+pub(super) fn read_certificates(
+    table: &Table,
+    name: &str,
+    file: &Path,
+) -> Option<Vec<CertificateDer<'static>>> {
     let read = read_text(file, CERTIFICATES_BYTES_MAX).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => "the file does not exist".to_owned(),
         _ => format!("the file cannot be read: {error}"),
@@ -176,7 +176,7 @@ fn read_certificates(table: &Table, name: &str, file: &Path) -> Option<Vec<Certi
     }
 }
 
-fn read_key(table: &Table, name: &str, file: &Path) -> Option<PrivateKeyDer<'static>> {
+pub(super) fn read_key(table: &Table, name: &str, file: &Path) -> Option<PrivateKeyDer<'static>> {
     let (secret, readable) = match read_secret(file) {
         Ok(read) => read,
         Err(why) => {
@@ -194,7 +194,7 @@ fn read_key(table: &Table, name: &str, file: &Path) -> Option<PrivateKeyDer<'sta
     key.ok()
 }
 
-fn certificate(table: &Table, name: &str, der: &CertificateDer) -> Option<Certificate> {
+pub(super) fn certificate(table: &Table, name: &str, der: &CertificateDer) -> Option<Certificate> {
     let expires = expires(der)?;
     Some(Certificate { path: table.path_of(name), expires })
 }

@@ -15,7 +15,9 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-pub use super::committer::{CommitFigures, Committer, Item, Job, Reply, StoreEvent};
+use super::caller::Reply;
+pub use super::committer::{CommitFigures, Committer, Item, Job, StoreEvent};
+use super::figures::Figures;
 use super::gateway::Dispatcher;
 use super::mqtt::Bus;
 use super::outbox::{JournalEvent, Outbox, OutboxHandle, Qos};
@@ -47,6 +49,8 @@ pub struct CommitContext {
     pub events: mpsc::UnboundedSender<StoreEvent>,
     /// The way to accounts.
     pub dispatcher: Dispatcher,
+    /// Where the time of writing is counted.
+    pub latency: Arc<Figures>,
 }
 
 /// Starts the thread. It ends when every [`Committer`] is gone, and then the store is closed.
@@ -141,8 +145,10 @@ impl Thread {
         while written < self.group.records.len() {
             let end = self.group.records.len().min(written + limit);
             let first = self.context.ledger.last_sequence() + 1;
+            let begun = Instant::now();
             match self.context.ledger.append(first, &self.group.records[written..end]) {
                 Ok(()) => {
+                    self.context.latency.flushed.add(begun.elapsed());
                     written = end;
                     self.figures.groups.fetch_add(1, Ordering::Relaxed);
                     let bytes = self.context.ledger.bytes_written();
@@ -222,18 +228,19 @@ impl Thread {
         let topics = &self.context.topics;
         let event = |(sequence, record)| Some((sequence, view::event(topics, record, sequence, false)?));
         let events: Vec<(u64, Message)> = (first..).zip(&records).filter_map(event).collect();
-        let mut acks = Vec::new();
+        let mut answered = Vec::new();
         self.context.outbox.with(|outbox| {
             for (sequence, message) in events {
                 outbox.event(sequence, &message.topic, message.payload.into_bytes());
             }
             messages.into_iter().for_each(|message| put(outbox, message));
-            acks.extend(replies.into_iter().map(|reply| reply.put(outbox)));
+            answered.extend(replies.into_iter().map(|reply| reply.put(outbox)));
             for (topic, (payload, expiry_s)) in retained {
                 outbox.retained(&topic, payload.into_bytes(), expiry_s);
             }
         });
-        acks.into_iter().for_each(|ack| self.context.bus.ack(ack));
+        // Last, so that whoever is answered finds what the answer tells of.
+        answered.into_iter().for_each(|answered| answered.finish(&self.context.bus));
         self.context.outbox.wake();
     }
 

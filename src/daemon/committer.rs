@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::mqtt::{AckToken, Bus};
-use super::outbox::{Outbox, OutboxHandle};
+use super::caller::Reply;
 use crate::engine::record::Record;
 use crate::message::view::Message;
 use crate::model::trading::Dispatch;
@@ -20,38 +19,10 @@ pub enum Item {
     Record(Box<Record>),
     /// A message.
     Message(Message),
-    /// The answer to a message from the bus, and its acknowledgement.
+    /// The answer to a command, and its acknowledgement.
     Reply(Reply),
     /// Something to ask of a venue.
     Dispatch(Box<Dispatch>),
-}
-
-/// The answer to one message from the bus.
-#[derive(Debug)]
-pub struct Reply {
-    /// Acknowledged once the answer is on its way.
-    pub ack: AckToken,
-    /// MQTT 5 response topic and correlation data, when the sender asked for a response.
-    pub response: Option<(String, Option<Vec<u8>>)>,
-    /// The answer.
-    pub payload: Option<String>,
-}
-
-impl Reply {
-    /// Answers and acknowledges.
-    pub fn release(self, outbox: &OutboxHandle, bus: &Bus) {
-        let ack = outbox.with(|outbox| self.put(outbox));
-        bus.ack(ack);
-        outbox.wake();
-    }
-
-    /// Puts the answer into the outbox, and gives what is to be acknowledged.
-    pub(super) fn put(self, outbox: &mut Outbox) -> AckToken {
-        if let (Some((topic, correlation)), Some(payload)) = (self.response, self.payload) {
-            outbox.respond(&topic, payload.into_bytes(), correlation);
-        }
-        self.ack
-    }
 }
 
 /// Something for the thread to do, in order.

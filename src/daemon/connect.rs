@@ -43,11 +43,12 @@ pub(super) async fn embedded(
     Ok((Some(broker), Some(address)))
 }
 
-/// Says on which port, where somebody waits for that.
-pub(super) fn greet(options: &RunOptions, address: Option<SocketAddr>) {
+/// Says on which ports, where somebody waits for that.
+pub(super) fn greet(options: &RunOptions, address: Option<SocketAddr>, http: Option<SocketAddr>) {
     if let Some(greeting) = &options.greeting {
         let port = address.map_or(1883, |address| address.port());
-        println!("{}", greeting.replace("{port}", &port.to_string()));
+        let http = http.map_or_else(String::new, |http| http.to_string());
+        println!("{}", greeting.replace("{port}", &port.to_string()).replace("{http}", &http));
     }
 }
 
@@ -63,8 +64,8 @@ pub(super) fn start_client(
     let (notice_sender, notices) = mpsc::channel(mqtt::NOTICES_MAX);
     let client = client_config(config, topics, embedded);
     let (bus, client) = mqtt::start(client, outbox.clone(), inbound_sender, notice_sender)?;
-    let tls = config.mqtt.tls.clone();
-    let certificates = move |now| tls.as_ref().map_or_else(Vec::new, |tls| tls.warnings(now));
+    let config = config.clone();
+    let certificates = move |now| config.certificate_warnings(now);
     tokio::spawn(mqtt::tell_alerts(notices, outbox.clone(), topics.clone(), clock.clone(), certificates));
     Ok((inbound, bus, client))
 }

@@ -8,19 +8,22 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::BufWriter;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::announcer::{Announcer, Cause};
-use super::backups::{Backups, ResponseTo};
+use super::backups::Backups;
+use super::caller::{Caller, Command, Reply};
 use super::clock::Clock;
-use super::commit::{Committer, Item, Job, Reply, StoreEvent, send};
+use super::commit::{Committer, Item, Job, StoreEvent, send};
+use super::figures::Figures;
 use super::gateway::Incoming;
 use super::health::HealthReporter;
-use super::mqtt::{AckToken, Bus, Inbound};
+use super::mqtt::{Bus, Inbound};
 use super::options::RunError;
 use super::outbox::OutboxHandle;
 use super::report;
@@ -29,14 +32,15 @@ use super::supervision::Supervision;
 use crate::backtest::event_log::EventLogWriter;
 use crate::engine::Engine;
 use crate::engine::effect::{Effect, Update};
-use crate::engine::event::{Event, ReplyToken, SignalMessage, SignalOrigin};
+use crate::engine::event::{Event, ReplyToken};
 use crate::engine::record::Record;
-use crate::message::topic::{Inbound as Topic, Topics};
-use crate::message::tradingview::{self, AllSettings};
-use crate::message::{level, signal, view};
+use crate::message::daemon::Health;
+use crate::message::topic::Topics;
+use crate::message::tradingview::AllSettings;
+use crate::message::view;
 use crate::model::ids::{SignalId, StoreId, StrategyId};
-use crate::model::market::MarketEvent;
-use crate::model::signal::SignalResult;
+use crate::model::market::Arrival;
+use crate::model::signal::{Refusal, SignalResult};
 use crate::store::record::encode_state;
 
 /// Batches that may wait for the disk before the bus has to wait too.
@@ -54,8 +58,12 @@ const HEALTH_INTERVAL: Duration = Duration::from_secs(60);
 pub struct Inputs {
     /// Messages from the bus.
     pub inbound: mpsc::Receiver<Inbound>,
+    /// Commands over HTTP.
+    pub commands: mpsc::Receiver<Command>,
+    /// Who asks over HTTP how the daemon is.
+    pub asked: mpsc::Receiver<oneshot::Sender<Health>>,
     /// Prices.
-    pub markets: mpsc::Receiver<MarketEvent>,
+    pub markets: mpsc::Receiver<Arrival>,
     /// Positions of feeds that connected or ended.
     pub feeds: mpsc::UnboundedReceiver<usize>,
     /// What venues say about accounts.
@@ -64,6 +72,15 @@ pub struct Inputs {
     pub store: mpsc::UnboundedReceiver<StoreEvent>,
     /// Turns true when the daemon is to stop.
     pub stop: watch::Receiver<bool>,
+}
+
+impl Inputs {
+    /// Takes no more from HTTP; what was not taken is dropped, which tells those who wait for it.
+    pub fn close(&mut self) {
+        self.commands.close();
+        self.asked.close();
+        while self.commands.try_recv().is_ok() || self.asked.try_recv().is_ok() {}
+    }
 }
 
 /// The engine and its ways out.
@@ -88,6 +105,8 @@ pub struct EngineLoop {
     pub announcer: Announcer,
     /// Health and feeds.
     pub health: HealthReporter,
+    /// Counts for the operator.
+    pub figures: Arc<Figures>,
     /// What is stored beside the journal.
     pub snapshots: Snapshots,
     /// `--record-events`.
@@ -99,22 +118,12 @@ pub struct EngineLoop {
 /// The loop's own state.
 #[derive(Default)]
 pub struct Memory {
-    waiting: BTreeMap<ReplyToken, Waiting>,
+    waiting: BTreeMap<ReplyToken, Caller>,
     token: ReplyToken,
     effects: Vec<Effect>,
     checkpointed: u64,
     month: i64,
     store_failing: bool,
-}
-
-/// Who waits for an answer.
-pub(super) struct Waiting {
-    /// Acknowledged with the answer.
-    pub ack: AckToken,
-    /// Where else the answer goes.
-    pub response: ResponseTo,
-    /// Operation and id of a request.
-    pub asked: Option<(String, Option<SignalId>)>,
 }
 
 impl EngineLoop {
@@ -149,6 +158,15 @@ impl EngineLoop {
                         self.handle(event).await?;
                     }
                 }
+                Some(command) = inputs.commands.recv(), if room => {
+                    if let Some(event) = self.event_of_http(command) {
+                        self.handle(event).await?;
+                    }
+                }
+                Some(answer) = inputs.asked.recv() => {
+                    // Who asked may be gone.
+                    let _ = answer.send(self.health.figures(self.engine.state(), self.clock.now()));
+                }
                 () = tokio::time::sleep(wakeup.unwrap_or_default()), if wakeup.is_some() => {
                     self.handle(Event::Wakeup).await?;
                 }
@@ -165,8 +183,8 @@ impl EngineLoop {
                 }
                 _ = charts.tick() => self.snapshots.store_chart(self.clock.now()),
                 Some(feed) = inputs.feeds.recv() => self.health.publish_feed(feed, self.clock.now()),
-                Some(event) = inputs.markets.recv() => {
-                    self.clock.advance(event.time);
+                Some(Arrival { at, event }) = inputs.markets.recv() => {
+                    self.clock.advance(at);
                     self.handle(Event::Market(event)).await?;
                 }
             }
@@ -239,7 +257,9 @@ impl EngineLoop {
         let poison = poison_of(&event);
         let engine = &mut self.engine;
         let effects = &mut self.memory.effects;
+        let begun = Instant::now();
         let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| engine.handle(at, event, effects)));
+        self.figures.handled.add(begun.elapsed());
         if let Err(panic) = outcome {
             if let Some((strategy, id)) = poison {
                 self.committer.give(Job::Poison(Box::new(Record::Poisoned { strategy, id, time: at })));
@@ -267,11 +287,12 @@ impl EngineLoop {
         let (mut records, mut updates, mut answers) = (Vec::new(), Vec::new(), Vec::new());
         for effect in self.memory.effects.drain(..) {
             report::log(&effect);
+            self.figures.count(&effect);
             match effect {
                 Effect::Persist(record) => records.push(Item::Record(Box::new(record))),
                 Effect::Publish(update) => updates.push(update),
                 Effect::Send(dispatch) => records.push(Item::Dispatch(dispatch)),
-                Effect::Reply { token, result } => answers.push((token, Ok(result))),
+                Effect::Reply { token, result, refusal } => answers.push((token, Ok((result, refusal)))),
                 Effect::Answer { token, answer } => answers.push((token, Err(answer))),
             }
         }
@@ -289,18 +310,24 @@ impl EngineLoop {
             }
         }
         for (token, answer) in answers {
-            let Some(waiting) = self.memory.waiting.remove(&token) else { continue };
+            let Some(caller) = self.memory.waiting.remove(&token) else { continue };
             match answer {
-                Ok(result) => self.reply(waiting, result.as_ref(), &mut items),
-                Err(answer) => self.answer(waiting, &answer, &mut items),
+                Ok((result, refusal)) => self.reply(caller, result.as_ref(), refusal, &mut items),
+                Err(answer) => self.answer(caller, &answer, &mut items),
             }
         }
         self.give(items);
     }
 
-    fn reply(&self, waiting: Waiting, result: Option<&SignalResult>, items: &mut Vec<Item>) {
-        let Waiting { ack, response, .. } = waiting;
-        let reply = Reply { ack, response, payload: result.map(view::signal_result) };
+    fn reply(
+        &self,
+        caller: Caller,
+        result: Option<&SignalResult>,
+        refusal: Option<Refusal>,
+        items: &mut Vec<Item>,
+    ) {
+        let refusal = refusal.or_else(|| result?.outcome.refusal().cloned());
+        let reply = self.reply_to(caller, result.map(view::signal_result), refusal);
         if result.is_some_and(protects_nothing) {
             reply.release(&self.outbox, &self.bus);
         } else {
@@ -308,61 +335,26 @@ impl EngineLoop {
         }
     }
 
+    pub(super) fn reply_to(
+        &self,
+        caller: Caller,
+        payload: Option<String>,
+        refusal: Option<Refusal>,
+    ) -> Reply {
+        Reply { caller, payload, refusal, figures: Arc::clone(&self.figures) }
+    }
+
+    /// Remembers who waits, under a new token.
+    pub(super) fn wait_for(&mut self, caller: Caller) -> ReplyToken {
+        self.memory.token += 1;
+        self.memory.waiting.insert(self.memory.token, caller);
+        self.memory.token
+    }
+
     fn give(&self, items: Vec<Item>) {
         if !items.is_empty() {
             self.committer.give(Job::Batch(items));
         }
-    }
-
-    /// Reads a message from the bus. What is nothing for the engine is acknowledged here.
-    fn event_of(&mut self, inbound: Inbound) -> Option<Event> {
-        let Inbound { topic, payload, retain, response_topic, correlation, ack } = inbound;
-        let heard = self.announcer.hears(&topic, &payload, retain);
-        let about = self.topics.inbound(&topic).filter(|_| !heard && !payload.is_empty());
-        let Some(about) = about else {
-            self.bus.ack(ack);
-            return None;
-        };
-        if retain {
-            self.health.retained_refused += 1;
-            self.outbox.retained(&topic, Vec::new(), None);
-        }
-        let response =
-            response_topic.filter(|topic| self.may_respond(topic)).map(|topic| (topic, correlation));
-        match about {
-            Topic::Signal(strategy) => {
-                let token = self.wait_for(Waiting { ack, response, asked: None });
-                let read = signal::read(strategy, &payload, retain);
-                let (strategy, origin) = (strategy.to_string(), SignalOrigin::Native);
-                let (id, body) = (read.id, read.body);
-                Some(Event::Signal(Box::new(SignalMessage { token, strategy, id, body, origin })))
-            }
-            Topic::Alert(strategy) => {
-                let token = self.wait_for(Waiting { ack, response, asked: None });
-                let read = tradingview::read(strategy, &payload, retain, &self.alerts);
-                report::log_alert(&read);
-                Some(Event::Signal(Box::new(read.into_message(token))))
-            }
-            Topic::Level(strategy) => {
-                let token = self.wait_for(Waiting { ack, response, asked: None });
-                Some(Event::Level(level::read(token, strategy, &payload, retain)))
-            }
-            Topic::Request(op) => self.request((op, &payload, retain), ack, response),
-        }
-    }
-
-    /// Remembers who waits, under a new token.
-    pub(super) fn wait_for(&mut self, waiting: Waiting) -> ReplyToken {
-        self.memory.token += 1;
-        self.memory.waiting.insert(self.memory.token, waiting);
-        self.memory.token
-    }
-
-    /// Whether a response may go there: not into our own tree (it could be a command), nor into Home Assistant's.
-    fn may_respond(&self, topic: &str) -> bool {
-        let own = self.topics.at("");
-        let valid = !topic.is_empty() && !topic.contains(['+', '#', '\0']) && !topic.starts_with('$');
-        valid && !topic.starts_with(&own) && !self.announcer.owns(topic)
     }
 
     /// How long until the engine wants to be woken. A recorded clock wakes nobody: only its events move it.

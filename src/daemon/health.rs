@@ -72,13 +72,22 @@ impl HealthReporter {
 
     /// Publishes health and every feed.
     pub fn publish(&mut self, state: &State, now: Timestamp) {
+        let topic = self.topics.at("daemon/health");
+        self.outbox.expiring(&topic, health(&self.figures(state, now)).into_bytes(), HEALTH_EXPIRY_S);
+        // What keeps a feed from having prices is alerted again every minute.
+        self.told.values_mut().for_each(|told| told.error = None);
+        (0..self.feeds.len()).for_each(|index| self.publish_feed(index, now));
+    }
+
+    /// How the daemon is.
+    pub fn figures(&self, state: &State, now: Timestamp) -> Health {
         let counters = self.outbox.counters();
         let bus = self.bus.borrow().clone();
         let feed_ages_ms = self.feeds.iter().map(|(id, status)| {
             let last = status.borrow().last_message;
             (*id, last.map(|last| now.since_ms(last).max(0)))
         });
-        let figures = Health {
+        Health {
             memory_bytes: memory_bytes(),
             commits_waiting: self.commit.waiting.load(Ordering::Relaxed) as u64,
             commits: self.commit.groups.load(Ordering::Relaxed),
@@ -99,12 +108,7 @@ impl HealthReporter {
             query_lag: self.commit.committed.load(Ordering::Relaxed).saturating_sub(self.indexer.applied()),
             feed_ages_ms: feed_ages_ms.collect(),
             time: now,
-        };
-        let topic = self.topics.at("daemon/health");
-        self.outbox.expiring(&topic, health(&figures).into_bytes(), HEALTH_EXPIRY_S);
-        // What keeps a feed from having prices is alerted again every minute.
-        self.told.values_mut().for_each(|told| told.error = None);
-        (0..self.feeds.len()).for_each(|index| self.publish_feed(index, now));
+        }
     }
 
     /// Publishes the state of one feed, and what a person should know of it.

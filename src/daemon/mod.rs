@@ -7,18 +7,24 @@ mod accounts;
 mod announcer;
 mod backoff;
 mod backups;
+pub mod board;
 #[cfg(feature = "embedded-broker")]
 pub mod broker;
+pub mod caller;
 pub mod clock;
+mod commands;
 pub mod commit;
 pub mod committer;
 mod connect;
 pub mod engine_loop;
 pub mod feed;
+pub mod figures;
 pub mod gateway;
 pub mod health;
+pub mod http;
 pub mod indexer;
 pub mod mqtt;
+pub mod onlooker;
 pub mod options;
 pub mod outbox;
 mod report;
@@ -28,17 +34,17 @@ mod sources;
 #[cfg(test)]
 mod store_tests;
 mod supervision;
-mod tls;
+pub mod tls;
 pub mod websocket;
 mod wiring;
 
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::config::Config;
-use options::{RunError, RunOptions};
+use options::{Hangup, RunError, RunOptions};
 use wiring::Running;
 
 /// How long a stop may take for what still waits for the broker; the whole stop stays below 5 s.
@@ -47,37 +53,77 @@ const GOODBYE: Duration = Duration::from_secs(2);
 const LAST_ANSWER: Duration = Duration::from_millis(800);
 /// How long a stop waits for the disk, each of up to three times; only a disk that fails takes it.
 const LAST_WRITE: Duration = Duration::from_millis(900);
+/// How long a stop waits for answers over HTTP.
+const LAST_HTTP: Duration = Duration::from_millis(500);
 /// How long a stop waits for the query store; what it has not taken over by then, the next start does.
 const LAST_INDEX: Duration = Duration::from_secs(1);
 
-/// Runs the daemon until SIGTERM or SIGINT.
+/// Runs the daemon until SIGTERM or SIGINT; `hangup` says what SIGHUP leads to. A new configuration means an orderly
+/// stop and a start in the same process: there is no second way to take settings over. One that does not start gives
+/// way to the one before it.
 ///
 /// # Errors
 /// Why it cannot start or go on.
-pub fn run(config: &Config, options: RunOptions) -> Result<(), RunError> {
+pub fn run(config: &Config, options: RunOptions, hangup: impl Fn() -> Hangup) -> Result<(), RunError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| RunError::System { what: "runtime", error })?;
     runtime.block_on(async {
-        let (stop, stopped) = watch::channel(false);
         // Caught from here on, so that a stop while it starts is an orderly one too.
-        let signalled = stop_signal();
-        tokio::spawn(async move {
-            let signal = signalled.await;
-            tracing::info!(signal, "stopping");
-            let _ = stop.send(true);
-        });
-        let mut running = Running::start(config, &options, stopped).await?;
-        let outcome = tokio::select! {
+        let mut signals = Signals::catch()?;
+        let (mut config, mut former) = (config.clone(), None);
+        loop {
+            let (stop, stopped) = watch::channel(false);
+            let mut running = match (Running::start(&config, &options, stopped).await, former.take()) {
+                (Ok(running), _) => running,
+                (Err(error), None) => return Err(error),
+                (Err(error), Some(before)) => {
+                    tracing::error!(
+                        "the new configuration does not start, the one before it goes on: {error}"
+                    );
+                    config = before;
+                    continue;
+                }
+            };
+            let (outcome, word) = serve(&mut running, &mut signals, &stop, &hangup).await;
+            let restarts = outcome.is_ok() && matches!(word, Some(Word::Restart(_)));
+            if !restarts {
+                supervision::stopping();
+            }
+            let released = running.stop(outcome.is_ok()).await;
+            match word {
+                Some(Word::Restart(_)) if restarts && !released => return Err(RunError::Unreleased),
+                Some(Word::Restart(next)) if restarts => former = Some(std::mem::replace(&mut config, *next)),
+                _ => return outcome,
+            }
+        }
+    })
+}
+
+/// Runs the loop until it fails or is told to stop; what it was told.
+async fn serve(
+    running: &mut Running,
+    signals: &mut Signals,
+    stop: &watch::Sender<bool>,
+    hangup: &impl Fn() -> Hangup,
+) -> (Result<(), RunError>, Option<Word>) {
+    let work = async {
+        tokio::select! {
             biased;
             outcome = running.events.run(&mut running.inputs, running.store_id_new) => outcome,
             error = ended_by_itself(&mut running.client) => Err(error),
-        };
-        supervision::stopping();
-        running.stop(outcome.is_ok()).await;
-        outcome
-    })
+        }
+    };
+    tokio::pin!(work);
+    tokio::select! {
+        biased;
+        word = signals.next(hangup) => {
+            let _ = stop.send(true);
+            (work.await, Some(word))
+        }
+        outcome = &mut work => (outcome, None),
+    }
 }
 
 /// Waits for the client's end, which only a failure of its own brings.
@@ -88,20 +134,46 @@ async fn ended_by_itself(client: &mut connect::Client) -> RunError {
     }
 }
 
-/// Catches SIGTERM and SIGINT from now on; the future waits for one and names it.
-fn stop_signal() -> impl Future<Output = &'static str> {
-    let streams =
-        signal(SignalKind::terminate()).and_then(|term| Ok((term, signal(SignalKind::interrupt())?)));
-    async {
-        match streams {
-            Ok((mut term, mut interrupt)) => tokio::select! {
-                _ = term.recv() => "SIGTERM",
-                _ = interrupt.recv() => "SIGINT",
-            },
-            Err(error) => {
-                tracing::error!(%error, "signals cannot be caught; only SIGKILL stops this process");
-                std::future::pending().await
-            }
+/// What a signal asks for.
+enum Word {
+    Stop,
+    Restart(Box<Config>),
+}
+
+/// The signals that are caught.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn catch() -> Result<Signals, RunError> {
+        let caught = |kind| signal(kind).map_err(|error| RunError::System { what: "signals", error });
+        Ok(Signals {
+            terminate: caught(SignalKind::terminate())?,
+            interrupt: caught(SignalKind::interrupt())?,
+            hangup: caught(SignalKind::hangup())?,
+        })
+    }
+
+    /// Waits for a signal that has an effect.
+    async fn next(&mut self, hangup: &impl Fn() -> Hangup) -> Word {
+        loop {
+            let signal = tokio::select! {
+                _ = self.terminate.recv() => "SIGTERM",
+                _ = self.interrupt.recv() => "SIGINT",
+                _ = self.hangup.recv() => match hangup() {
+                    Hangup::Ignored => continue,
+                    Hangup::Stop => "SIGHUP",
+                    Hangup::Restart(config) => {
+                        tracing::info!("SIGHUP: starting again with the configuration as it is now");
+                        return Word::Restart(config);
+                    }
+                },
+            };
+            tracing::info!(signal, "stopping");
+            return Word::Stop;
         }
     }
 }

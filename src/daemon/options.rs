@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::config::Config;
+
 /// Options of one run.
 #[derive(Clone, Debug, Default)]
 pub struct RunOptions {
@@ -9,8 +11,20 @@ pub struct RunOptions {
     pub record_events: Option<PathBuf>,
     /// Printed to standard output once the broker is reachable (`demo` says here what to subscribe to).
     pub greeting: Option<String>,
-    /// Takes a free port when the embedded broker's is occupied, and says so; `{port}` in the greeting is replaced.
+    /// Takes a free port when the embedded broker's or that of HTTP is occupied, and says so; `{port}` and `{http}` in
+    /// the greeting are replaced.
     pub any_port: bool,
+}
+
+/// What SIGHUP leads to.
+#[derive(Debug)]
+pub enum Hangup {
+    /// Everything goes on.
+    Ignored,
+    /// An orderly stop, and a start in the same process with this configuration.
+    Restart(Box<Config>),
+    /// An orderly stop.
+    Stop,
 }
 
 /// Why a run ended other than by a signal.
@@ -27,6 +41,14 @@ pub enum RunError {
     /// The embedded broker does not start.
     #[error("broker: {0}")]
     Broker(String),
+    /// HTTP cannot listen.
+    #[error("http.listen: {listen} {why}", why = why_not_listening(error))]
+    Http {
+        /// Where it should.
+        listen: std::net::SocketAddr,
+        /// The system's word.
+        error: std::io::Error,
+    },
     /// The MQTT client does not start, or ended by itself.
     #[error(transparent)]
     Mqtt(#[from] super::mqtt::MqttError),
@@ -54,6 +76,11 @@ pub enum RunError {
         /// The system's word.
         error: std::io::Error,
     },
+    /// A new configuration cannot be taken while the store still waits for its disk.
+    #[error(
+        "the disk fails, so the store cannot be opened again with the new configuration; the process ends"
+    )]
+    Unreleased,
     /// The engine failed; the event is journalled as poisoned.
     #[error(
         "internal failure while an event was handled: {0}; the process ends so that it starts again from the journal"
@@ -72,12 +99,22 @@ impl RunError {
                 error: LedgerError::Store(StoreError::Io(_)) | LedgerError::Journal(JournalError::Io(_)),
                 ..
             } => 74,
+            RunError::Unreleased => 74,
             RunError::Store { .. } => 65,
-            RunError::Broker(_) | RunError::Mqtt(_) => 69,
+            RunError::Broker(_) | RunError::Mqtt(_) | RunError::Http { .. } => 69,
             RunError::Feed { .. } => 65,
             RunError::System { .. } => 71,
             RunError::Account { .. } => 78,
             RunError::Internal(_) => 70,
         }
+    }
+}
+
+fn why_not_listening(error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::AddrInUse => {
+            "is taken by another program; stop it, set another address, or \"\" for no HTTP".to_owned()
+        }
+        _ => format!("cannot be listened at: {error}"),
     }
 }

@@ -4,8 +4,9 @@
 //! protects nothing and waits for nothing.
 
 use super::backups::{Asked as Begun, Outcome, Pending, ResponseTo};
-use super::commit::{Item, Reply, send};
-use super::engine_loop::{EngineLoop, Waiting};
+use super::caller::Caller;
+use super::commit::{Item, send};
+use super::engine_loop::EngineLoop;
 use super::mqtt::AckToken;
 use super::outbox::Qos;
 use crate::engine::admission::{AGE_MS_MAX, check_time};
@@ -33,7 +34,7 @@ impl EngineLoop {
                         // Waiting for a failing disk, it would keep what is behind it at the broker.
                         self.bus.ack(ack);
                     }
-                    let token = self.wait_for(Waiting { ack, response, asked: Some((op, id.clone())) });
+                    let token = self.wait_for(Caller::bus(ack, response).asking(&op, id.clone()));
                     return Some(Event::Request(Box::new(wish.request(token, query, id))));
                 }
                 Op::Snapshot => {
@@ -50,13 +51,12 @@ impl EngineLoop {
     }
 
     /// An answer of the engine, on its way.
-    pub(super) fn answer(&self, waiting: Waiting, answer: &Answer, items: &mut Vec<Item>) {
-        let Waiting { ack, response, asked } = waiting;
-        let Some((op, id)) = asked else { return };
+    pub(super) fn answer(&self, mut caller: Caller, answer: &Answer, items: &mut Vec<Item>) {
+        let Some((op, id)) = caller.asked.take() else { return };
         let payload = request::answer(&op, id.as_ref(), answer);
         let topic = self.topics.at(&format!("daemon/response/{op}"));
         let message = Message { topic, payload: payload.clone(), kind: MessageKind::Once };
-        let reply = Reply { ack, response, payload: Some(payload) };
+        let reply = self.reply_to(caller, Some(payload), answer.told.as_ref().err().cloned());
         if answer.told.is_err() {
             send(&self.outbox, message);
             reply.release(&self.outbox, &self.bus);

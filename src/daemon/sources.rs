@@ -1,5 +1,6 @@
 //! From the configuration to running feeds.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use super::feed::{
 use super::options::RunError;
 use crate::backtest::source::RecordingSource;
 use crate::config::{self, Config, FeedClock, FeedConfig};
-use crate::model::market::MarketEvent;
+use crate::model::market::Arrival;
 use crate::venue::synthetic::SyntheticSymbol;
 
 /// Prices that wait for the engine; then feeds wait.
@@ -21,12 +22,12 @@ const MARKETS_MAX: usize = 1_024;
 
 /// Prices, the feeds' states, and positions of those whose state changed.
 pub type Feeds = (
-    mpsc::Receiver<MarketEvent>,
+    mpsc::Receiver<Arrival>,
     Vec<(crate::model::ids::FeedId, watch::Receiver<FeedStatus>)>,
     mpsc::UnboundedReceiver<usize>,
 );
 
-/// Starts every feed of a configuration.
+/// Starts every feed of a configuration. What is known of a venue's pairs is kept in this folder, if there is one.
 ///
 /// # Errors
 /// The first feed that cannot be started.
@@ -34,13 +35,14 @@ pub fn start(
     config: &Config,
     clock: &Clock,
     stop: &watch::Receiver<bool>,
+    folder: Option<&Path>,
     access: &mut Option<Arc<Access>>,
 ) -> Result<Feeds, RunError> {
     let (sender, markets) = mpsc::channel(MARKETS_MAX);
     let (changes, changed) = mpsc::unbounded_channel();
     let mut statuses = Vec::new();
     for (index, feed) in config.feeds.iter().enumerate() {
-        let source = source_of(config, feed, access)?;
+        let source = source_of(config, feed, folder, access)?;
         let task = FeedTask { id: feed.id, clock: clock.clone(), source };
         let (status_sender, status) = watch::channel(FeedStatus::default());
         tokio::spawn(feed::run(task, sender.clone(), status_sender, stop.clone()));
@@ -61,6 +63,7 @@ async fn tell_changes(
 fn source_of(
     config: &Config,
     feed: &FeedConfig,
+    folder: Option<&Path>,
     access: &mut Option<Arc<Access>>,
 ) -> Result<FeedSource, RunError> {
     let wrong = |error: String| RunError::Feed { feed: feed.id.to_string(), error };
@@ -104,7 +107,7 @@ fn source_of(
                 poll_only: *poll_only,
                 interval: Duration::from_millis(interval_ms.unsigned_abs()),
                 stale_after: Duration::from_millis(feed.price_stale_after_ms.unsigned_abs()),
-                catalog: Some(config.store.path.join(format!("instruments-{}.json", feed.id))),
+                catalog: folder.map(|folder| folder.join(format!("instruments-{}.json", feed.id))),
                 access,
             }))
         }

@@ -17,7 +17,7 @@ use super::options::RunOptions;
 use super::outbox::OutboxHandle;
 use super::wiring::Running;
 use crate::config::{Config, Sources};
-use crate::model::market::{MarketEvent, PriceUpdate};
+use crate::model::market::{Arrival, MarketEvent, PriceUpdate};
 use crate::model::time::Timestamp;
 use crate::model::{amount, ids};
 use crate::store::disk::{Disk, SystemDisk};
@@ -83,7 +83,7 @@ impl Disk for MoodyDisk {
 struct Scene {
     disk: MoodyDisk,
     inbound: mpsc::Sender<Inbound>,
-    markets: mpsc::Sender<MarketEvent>,
+    markets: mpsc::Sender<Arrival>,
     outbox: OutboxHandle,
     clock: Clock,
     /// Everything that left, in order: topic below the base, and JSON or a word.
@@ -170,7 +170,7 @@ impl Scene {
         let update = PriceUpdate::Trade { price, quantity, taker: None };
         let (feed, symbol) = (ids::FeedId::new("tape").unwrap(), ids::Symbol::new("BTC-USDT").unwrap());
         let event = MarketEvent { feed, symbol, time: self.clock.now(), update };
-        self.markets.send(event).await.unwrap();
+        self.markets.send(event.into()).await.unwrap();
         self.until("the price", |scene| {
             let last = scene.said("price/tape/BTC-USDT").last();
             last.is_some_and(|price| price["last"] == expected)

@@ -2,6 +2,8 @@
 
 use std::fs::File;
 use std::io::BufWriter;
+use std::net::TcpListener;
+use std::sync::Arc;
 use std::thread::JoinHandle as ThreadHandle;
 use std::time::Duration;
 
@@ -11,32 +13,39 @@ use tokio::task::JoinHandle;
 use super::accounts;
 use super::announcer::Announcer;
 use super::backups::Backups;
+use super::board::Board;
+use super::caller::Command;
 use super::clock::Clock;
 use super::commit::{CommitContext, Committer, start as start_committer};
 #[cfg(feature = "embedded-broker")]
 use super::connect::embedded;
 use super::connect::{Client, greet, start_client};
 use super::engine_loop::{EngineLoop, Inputs, Memory};
+use super::figures::Figures;
 use super::gateway::Gateways;
 use super::health::HealthReporter;
+use super::http::{self, HttpContext, HttpServer};
 use super::indexer::{self, IndexContext, IndexThread, Indexer};
 use super::mqtt::Bus;
 use super::options::{RunError, RunOptions};
 use super::outbox::{Outbox, OutboxHandle};
 use super::snapshots::Snapshots;
 use super::sources;
-use super::{GOODBYE, LAST_ANSWER, LAST_INDEX, LAST_WRITE};
+use super::{GOODBYE, LAST_ANSWER, LAST_HTTP, LAST_INDEX, LAST_WRITE};
 use crate::backtest::event_log::{EventLogWriter, LogStart};
 use crate::config::{self, Config, FeedClock};
 use crate::engine::Engine;
 use crate::engine::settings::EngineSettings;
 use crate::engine::state::State;
+use crate::message::daemon::Health;
 use crate::message::topic::Topics;
 use crate::model::ids::StoreId;
 use crate::model::time::Timestamp;
 use crate::store::Ledger;
 use crate::store::disk::{Disk, SystemDisk};
 
+/// Commands over HTTP that wait for the engine; then those who sent them wait.
+const COMMANDS_MAX: usize = 64;
 /// How long a refill waits after one that brought nothing.
 const REFILL_PAUSE: std::time::Duration = std::time::Duration::from_secs(5);
 
@@ -53,6 +62,7 @@ pub struct Running {
     bus: Bus,
     commit_thread: ThreadHandle<()>,
     index_thread: IndexThread,
+    http: Option<HttpServer>,
     feeds_stop: watch::Sender<bool>,
     gateways: Gateways,
     refiller: JoinHandle<()>,
@@ -83,6 +93,8 @@ impl Running {
         stop: watch::Receiver<bool>,
         disk: Box<dyn Disk>,
     ) -> Result<Running, RunError> {
+        // First, so that a port that is taken is said before anything is touched.
+        let listener = listen(config, options)?;
         let (ledger, state) = open_store(config, disk)?;
         let settings = config.engine_settings();
         let clock = clock_of(config)?;
@@ -91,29 +103,36 @@ impl Running {
         let (broker, address) = embedded(config, options).await?;
         #[cfg(not(feature = "embedded-broker"))]
         let address = None;
-        greet(options, address);
+        greet(options, address, listener.as_ref().and_then(|listener| listener.local_addr().ok()));
         let topics = Topics::new(&config.mqtt.base_topic);
-        let outbox = OutboxHandle::new(Outbox::new(state.published, ledger.last_sequence()));
+        let board = listener.is_some().then(|| Arc::new(Board::new(&config.mqtt.base_topic)));
+        let outbox = Outbox::new(state.published, ledger.last_sequence());
+        let outbox = OutboxHandle::new(outbox.shown_on(board.clone()));
         let (inbound, bus, client) = start_client(config, &topics, address, &outbox, &clock)?;
+        let figures = Arc::new(Figures::default());
         let (store_sender, store) = mpsc::unbounded_channel();
         let mut access = None;
         let (gateways, venues) = accounts::start(config, &clock, &mut access)?;
-        let context = CommitContext {
+        let committing = start_committer(CommitContext {
             ledger,
             outbox: outbox.clone(),
             bus: bus.clone(),
             topics: topics.clone(),
             events: store_sender,
             dispatcher: gateways.dispatcher.clone(),
-        };
-        let (committer, commit_thread) = start_committer(context).map_err(system("committing thread"))?;
+            latency: Arc::clone(&figures),
+        });
+        let (committer, commit_thread) = committing.map_err(system("committing thread"))?;
         let (indexer, index_thread) = start_indexer(config, &state, &committer, &outbox, &topics, &clock)?;
         let refiller = tokio::spawn(refill(outbox.clone(), committer.clone()));
+        let (http, commands, asked) = start_http(config, listener.zip(board), &indexer, &figures)?;
         let (feeds_stop, feeds_stopped) = watch::channel(false);
-        let (markets, statuses, feeds) = sources::start(config, &clock, &feeds_stopped, &mut access)?;
+        let (markets, statuses, feeds) =
+            sources::start(config, &clock, &feeds_stopped, Some(&config.store.path), &mut access)?;
         let events = EngineLoop {
             health: HealthReporter::new(statuses, bus.status(), &committer, &outbox, &topics, &indexer),
             engine: Engine::new(settings, state),
+            figures,
             clock,
             committer,
             backups: Backups::new(&config.store),
@@ -128,12 +147,13 @@ impl Running {
         };
         Ok(Running {
             events,
-            inputs: Inputs { inbound, markets, venues, store, feeds, stop },
+            inputs: Inputs { inbound, commands, asked, markets, venues, store, feeds, stop },
             client,
             store_id_new: new_store_id()?,
             bus,
             commit_thread,
             index_thread,
+            http,
             feeds_stop,
             gateways,
             refiller,
@@ -143,12 +163,18 @@ impl Running {
     }
 
     /// Stops everything: feeds, what waits for the disk, what waits for the broker, the store, the broker. `orderly` is
-    /// false after a failure of the engine, whose state is then not to be trusted with a checkpoint.
-    pub async fn stop(mut self, orderly: bool) {
+    /// false after a failure of the engine, whose state is then not to be trusted with a checkpoint. Tells whether the
+    /// store is closed and can be opened again.
+    pub async fn stop(mut self, orderly: bool) -> bool {
         let _ = self.feeds_stop.send(true);
         let mut written = self.flush().await;
         // What is on disk has left by now; what came of it is asked for by the next start.
         self.gateways.stop(LAST_ANSWER).await;
+        // Commands that were not taken by now never are, and are told so.
+        self.inputs.close();
+        if let Some(http) = self.http.take() {
+            http.stop(LAST_HTTP).await;
+        }
         self.bus.shutdown(GOODBYE).await;
         if orderly && written && self.events.journal_last().await.is_ok() {
             written = self.flush().await;
@@ -174,12 +200,48 @@ impl Running {
             broker.stop().await;
         }
         tracing::info!("stopped");
+        written
     }
 
     /// Waits until everything is on disk, but not for a disk that fails; tells whether it is.
     async fn flush(&self) -> bool {
         tokio::time::timeout(LAST_WRITE, self.events.committer.flush()).await.is_ok()
     }
+}
+
+fn listen(config: &Config, options: &RunOptions) -> Result<Option<TcpListener>, RunError> {
+    let Some(listen) = config.http.listen else { return Ok(None) };
+    http::bind(listen, options.any_port).map(Some).map_err(|error| RunError::Http { listen, error })
+}
+
+/// The interface, if there is to be one, and what comes from it.
+type Interface =
+    (Option<HttpServer>, mpsc::Receiver<Command>, mpsc::Receiver<tokio::sync::oneshot::Sender<Health>>);
+
+fn start_http(
+    config: &Config,
+    door: Option<(TcpListener, Arc<Board>)>,
+    indexer: &Indexer,
+    figures: &Arc<Figures>,
+) -> Result<Interface, RunError> {
+    let (command_sender, commands) = mpsc::channel(COMMANDS_MAX);
+    let (ask, asked) = mpsc::channel(COMMANDS_MAX);
+    let Some((listener, board)) = door else { return Ok((None, commands, asked)) };
+    let strategies = config.engine_settings().strategies;
+    let context = HttpContext {
+        config: config.http.clone(),
+        board,
+        history: indexer.clone(),
+        commands: command_sender,
+        ask,
+        figures: Arc::clone(figures),
+        topics: Topics::new(&config.mqtt.base_topic),
+        strategies: strategies.iter().map(|strategy| (strategy.id, strategy.kind)).collect(),
+        alerts: config.tradingview(),
+        limits: http::Limits::default(),
+    };
+    let server = HttpServer::start(listener, context).map_err(system("thread of HTTP"))?;
+    Ok((Some(server), commands, asked))
 }
 
 fn start_indexer(
@@ -218,7 +280,7 @@ fn open_store(config: &Config, disk: Box<dyn Disk>) -> Result<(Ledger, State), R
 }
 
 /// The wall clock, or the recording's own time.
-fn clock_of(config: &Config) -> Result<Clock, RunError> {
+pub(super) fn clock_of(config: &Config) -> Result<Clock, RunError> {
     let Some(feed) = config.feeds.iter().find(|feed| feed.clock() == FeedClock::Recorded) else {
         return Ok(Clock::wall());
     };

@@ -26,6 +26,8 @@ pub enum Effect {
         token: ReplyToken,
         /// The answer to a signal, if it was one that could be answered.
         result: Option<SignalResult>,
+        /// Why the message was refused, when it gets no such answer: a level, or a signal without a readable id.
+        refusal: Option<Refusal>,
     },
     /// Answer a request.
     Answer {

@@ -20,7 +20,7 @@ impl StrategyManager {
             }
             Err(refusal) => Some(refusal),
         };
-        if let Some(refusal) = refused {
+        if let Some(refusal) = &refused {
             let strategy = match &command.scope {
                 Ok(LevelScope::Strategy(id)) => Some(*id),
                 _ => None,
@@ -33,7 +33,7 @@ impl StrategyManager {
             let level = desk.state().level.level;
             desk.publish(Update::Level(level));
         }
-        desk.emit(Effect::Reply { token: command.token, result: None });
+        desk.emit(Effect::Reply { token: command.token, result: None, refusal: refused });
     }
 
     fn level_of(&self, desk: &Desk<'_>, command: &LevelCommand) -> Result<(LevelScope, Level), Refusal> {

@@ -123,7 +123,8 @@ impl Engine {
             Event::Signal(message) => {
                 let mut desk = Desk::new(at, &mut self.state, &self.prices, effects);
                 let result = self.strategies.on_signal(&mut desk, &mut self.exchanges, &message);
-                desk.emit(Effect::Reply { token: message.token, result });
+                let unread = message.body.as_ref().err().filter(|_| result.is_none()).cloned();
+                desk.emit(Effect::Reply { token: message.token, result, refusal: unread });
             }
             Event::Level(command) => {
                 let mut desk = Desk::new(at, &mut self.state, &self.prices, effects);

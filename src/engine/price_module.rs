@@ -112,7 +112,8 @@ impl Market {
         Some(Price::new((self.bid?.value() + self.ask?.value()) / Decimal::TWO))
     }
 
-    fn price_view(&self, at: Timestamp) -> PriceView {
+    /// What is published of it.
+    pub fn price_view(&self, at: Timestamp) -> PriceView {
         PriceView {
             key: self.settings.key,
             last: self.last,

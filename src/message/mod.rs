@@ -3,6 +3,7 @@
 pub mod daemon;
 pub mod discovery;
 pub mod fields;
+pub mod history;
 pub mod json;
 pub mod level;
 pub mod request;

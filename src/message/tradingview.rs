@@ -97,10 +97,21 @@ pub fn read(
     retained: bool,
     settings: &AllSettings,
 ) -> ReadAlert {
+    read_with_key(topic_strategy, payload, retained, None, settings)
+}
+
+/// The same with a key that came beside the body; it counts before one in the body.
+pub fn read_with_key(
+    topic_strategy: Option<&str>,
+    payload: &[u8],
+    retained: bool,
+    key: Option<&str>,
+    settings: &AllSettings,
+) -> ReadAlert {
     let refused =
         |strategy: &str, refusal| ReadAlert { strategy: strategy.into(), id: None, body: Err(refusal) };
     let body = match Body::read(payload) {
-        Ok(body) => body,
+        Ok(body) => body.with_key(key, words::KEY),
         Err(refusal) => {
             return refused(
                 topic_strategy.unwrap_or_default(),

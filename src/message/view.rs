@@ -126,9 +126,13 @@ pub fn event(topics: &Topics, record: &Record, sequence: u64, replayed: bool) ->
 
 /// The answer to a signal.
 pub fn signal_result(result: &SignalResult) -> String {
+    signal_result_fields(Object::new(), result).finish()
+}
+
+pub(super) fn signal_result_fields(object: Object, result: &SignalResult) -> Object {
     let refusal = result.outcome.refusal();
     let detail = refusal.map(|refusal| refusal.detail.as_str()).or(result.note.as_deref());
-    Object::new()
+    object
         .text_or_null("id", result.id.as_ref().map(|id| id.as_str()))
         .text("status", result.outcome.as_str())
         .text_or_null("reason", refusal.map(|refusal| refusal.reason.as_str()))
@@ -136,7 +140,6 @@ pub fn signal_result(result: &SignalResult) -> String {
         .texts("orders", result.orders.iter())
         .flag("repeated", result.repeated)
         .shown("time", result.time)
-        .finish()
 }
 
 fn scope_topic(topics: &Topics, scope: Scope, what: &str) -> String {
@@ -147,7 +150,7 @@ fn scope_topic(topics: &Topics, scope: Scope, what: &str) -> String {
     }
 }
 
-fn scope_name(scope: Scope) -> String {
+pub(super) fn scope_name(scope: Scope) -> String {
     match scope {
         Scope::Strategy(id) => format!("strategy/{id}"),
         Scope::Type(kind) => format!("type/{kind}"),
@@ -257,7 +260,8 @@ pub(super) fn position(view: &PositionView) -> String {
         .finish()
 }
 
-fn order(order: &Order, sequence: u64, replayed: bool) -> String {
+/// An order; `sequence` is its latest record's.
+pub fn order(order: &Order, sequence: u64, replayed: bool) -> String {
     Object::new()
         .shown("strategy", order.strategy)
         .shown("symbol", order.symbol)
@@ -278,7 +282,8 @@ fn order(order: &Order, sequence: u64, replayed: bool) -> String {
         .finish()
 }
 
-fn fill(fill: &Fill, sequence: u64, replayed: bool) -> String {
+/// A fill; `sequence` is its record's.
+pub fn fill(fill: &Fill, sequence: u64, replayed: bool) -> String {
     Object::new()
         .shown("strategy", fill.strategy)
         .shown("symbol", fill.symbol)
@@ -301,7 +306,8 @@ fn fill(fill: &Fill, sequence: u64, replayed: bool) -> String {
         .finish()
 }
 
-fn trade(trade: &Trade, sequence: u64, replayed: bool) -> String {
+/// A closed trade; `sequence` is its record's.
+pub fn trade(trade: &Trade, sequence: u64, replayed: bool) -> String {
     let side = if trade.side == Side::Buy { "long" } else { "short" };
     Object::new()
         .text("id", &trade.id)

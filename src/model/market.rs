@@ -20,6 +20,23 @@ pub struct MarketEvent {
     pub update: PriceUpdate,
 }
 
+/// A message of a feed, and when it was seen: by our clock, or by that of whoever recorded it. The order of messages is
+/// that of `at`; the venue's times may go back between them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Arrival {
+    /// When it was seen.
+    pub at: Timestamp,
+    /// The message.
+    pub event: MarketEvent,
+}
+
+impl From<MarketEvent> for Arrival {
+    /// Seen when it happened.
+    fn from(event: MarketEvent) -> Arrival {
+        Arrival { at: event.time, event }
+    }
+}
+
 /// What a feed can say. Prices are above zero; the parser drops the rest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PriceUpdate {

@@ -3,6 +3,7 @@
 mod feed;
 mod fuzz;
 mod private;
+mod record;
 mod running;
 mod tls;
 

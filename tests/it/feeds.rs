@@ -43,7 +43,7 @@ fn recordings_are_read_completely() {
         let mut last = source.first_time().unwrap();
         let mut count = 0;
         for event in source.take(ROWS_MAX) {
-            let event = event.unwrap_or_else(|error| panic!("{error}"));
+            let event = event.unwrap_or_else(|error| panic!("{error}")).event;
             assert!(event.time >= last, "{name}: {event:?}");
             last = event.time;
             count += 1;
@@ -72,7 +72,7 @@ fn recordings_are_read_completely() {
 fn candles_are_stamped_at_their_close() {
     let Some(folder) = data() else { return };
     let check = |name: &str, close_ms: i64, close: &str| {
-        let event = open(&folder, &[name]).next().unwrap().unwrap();
+        let event = open(&folder, &[name]).next().unwrap().unwrap().event;
         let PriceUpdate::Candle { close: found } = event.update else { panic!("{event:?}") };
         assert_eq!((event.time.as_ms(), found.to_string().as_str()), (close_ms, close), "{name}");
     };
@@ -91,7 +91,7 @@ fn trades_and_quotes_merge_in_time_order() {
     let mut last_is_quote = false;
     let (mut trades, mut quotes, mut volume) = (0, 0, Decimal::ZERO);
     for event in source.by_ref() {
-        let event = event.unwrap_or_else(|error| panic!("{error}"));
+        let event = event.unwrap_or_else(|error| panic!("{error}")).event;
         let is_quote = matches!(event.update, PriceUpdate::Quote { .. });
         match event.update {
             PriceUpdate::Trade { quantity, .. } => {
@@ -115,7 +115,7 @@ fn trades_and_quotes_merge_in_time_order() {
 async fn a_recording_plays_in_its_own_time() {
     let Some(folder) = data() else { return };
     let name = "trades/kraken_BTC-USDT_2025-11-10.csv.gz";
-    let recorded: Vec<MarketEvent> = open(&folder, &[name]).map(Result::unwrap).collect();
+    let recorded: Vec<MarketEvent> = open(&folder, &[name]).map(|one| one.unwrap().event).collect();
     let start = Timestamp::from_ms(1_800_000_000_000);
     let clock = Clock::steady(start);
     let source = RecordingFeed {
@@ -134,7 +134,7 @@ async fn a_recording_plays_in_its_own_time() {
     let (_stop, stopped) = watch::channel(false);
     let task = tokio::spawn(run(feed, out, status, stopped));
     for expected in &recorded {
-        let event = events.recv().await.unwrap();
+        let event = events.recv().await.unwrap().event;
         assert_eq!(event.time.since_ms(start), expected.time.since_ms(recorded[0].time));
         assert_eq!((event.time, event.update), (clock.now(), expected.update));
     }

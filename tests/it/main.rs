@@ -21,6 +21,7 @@ mod discovery;
 mod examples;
 mod feeds;
 mod gateway;
+mod http;
 mod kpi;
 mod link;
 mod live;

@@ -81,8 +81,10 @@ async fn check_starts(config: &str, password: &[(&str, &str)]) {
     let sets = [
         format!("mqtt.broker=mqtt://127.0.0.1:{}", broker.port),
         format!("store.path={}", folder.path().join("store").display()),
+        // As the daemon takes it on its own machine, on a port that is free here.
+        "http.listen=127.0.0.1:0".to_owned(),
     ];
-    let arguments = ["run", "--config", &config, "--set", &sets[0], "--set", &sets[1]];
+    let arguments = ["run", "--config", &config, "--set", &sets[0], "--set", &sets[1], "--set", &sets[2]];
     let mut program = Program::start_under(password, &arguments, &log("run"));
     bus.until("prices", |heard| {
         let fresh = |topic| heard.json(topic).is_some_and(|price| price["stale"] == false);

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use rust_decimal::Decimal;
 use tradebus::config::{Config, Sources};
-use tradebus::daemon::options::{RunError, RunOptions};
+use tradebus::daemon::options::{Hangup, RunError, RunOptions};
 use tradebus::engine::Engine;
 use tradebus::engine::effect::Effect;
 use tradebus::engine::event::{Event, SignalMessage, SignalOrigin};
@@ -25,7 +25,8 @@ fn a_signal_that_breaks_the_engine_is_not_tried_again() {
     let mut config = config(mosquitto.port, store.path());
     // A fee beyond every configuration's range overflows the ledger at the first fill.
     config.strategies[0].paper.fee_taker_ratio = Ratio::new(Decimal::MAX);
-    let daemon = std::thread::spawn(move || tradebus::daemon::run(&config, RunOptions::default()));
+    let daemon =
+        std::thread::spawn(move || tradebus::daemon::run(&config, RunOptions::default(), || Hangup::Stop));
     let port = mosquitto.port.to_string();
     mosquitto_sub(&port, "tradebus/price/market/BTC-USDT");
     let now = tradebus::daemon::clock::Clock::wall().now();
@@ -53,7 +54,7 @@ fn a_signal_that_breaks_the_engine_is_not_tried_again() {
     };
     engine.handle(now, Event::Signal(Box::new(message)), &mut effects);
     let result = effects.iter().find_map(|effect| match effect {
-        Effect::Reply { token: 1, result } => result.clone(),
+        Effect::Reply { token: 1, result, .. } => result.clone(),
         _ => None,
     });
     let result = result.expect("the signal is answered");
@@ -66,6 +67,8 @@ fn config(port: u16, store: &std::path::Path) -> Config {
         r#"
         [mqtt]
         broker = "mqtt://127.0.0.1:{port}"
+        [http]
+        listen = ""
         [store]
         path = "{}"
         [feed.market]

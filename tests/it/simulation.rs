@@ -187,7 +187,7 @@ impl Simulation {
             _ => None,
         }));
         for effect in effects.into_iter().take(released) {
-            if let Effect::Reply { token, result } = effect {
+            if let Effect::Reply { token, result, .. } = effect {
                 self.unacknowledged.remove(&token);
                 result.into_iter().for_each(|result| self.answered(result));
             }

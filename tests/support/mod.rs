@@ -12,3 +12,4 @@ pub mod program;
 pub mod proxy;
 pub mod random;
 pub mod tls_front;
+pub mod web;

@@ -97,7 +97,12 @@ impl Program {
 
     /// SIGTERM.
     pub fn ask_to_stop(&self) {
-        let asked = Command::new("kill").arg(self.child.id().to_string()).status();
+        self.signal("TERM");
+    }
+
+    /// A signal by its name.
+    pub fn signal(&self, name: &str) {
+        let asked = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status();
         assert!(asked.expect("the command kill").success(), "it has ended before: {}", self.log());
     }
 
@@ -192,7 +197,7 @@ impl Site {
     pub fn text(&self) -> String {
         let mut text = format!(
             "instance = \"e2e\"\n[mqtt]\nbroker = \"mqtt://127.0.0.1:{}\"\nprice_interval_ms = 200\n\
-             [store]\npath = \"store\"\n[log]\nformat = \"human\"\n",
+             [store]\npath = \"store\"\n[http]\nlisten = \"\"\n[log]\nformat = \"human\"\n",
             self.port
         );
         let symbols = format!("symbols = {SYMBOLS:?}\n");

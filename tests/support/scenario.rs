@@ -211,7 +211,7 @@ impl Scenario {
         let asks = words[0].ends_with(':') || commands.contains(&words[0]);
         assert_eq!(replies.len(), usize::from(asks), "answers to {words:?}");
         for reply in replies {
-            let Effect::Reply { token, result } = reply else { continue };
+            let Effect::Reply { token, result, .. } = reply else { continue };
             assert_eq!(*token, self.token);
             let recorded = effects.iter().find_map(|effect| match effect {
                 Effect::Persist(Record::Signal(signal)) => Some(&signal.result),

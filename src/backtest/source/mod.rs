@@ -12,9 +12,9 @@ use std::path::{Path, PathBuf};
 use flate2::bufread::MultiGzDecoder;
 
 use crate::model::ids::{FeedId, Symbol};
-use crate::model::market::{MarketEvent, PriceUpdate};
+use crate::model::market::{Arrival, MarketEvent};
 use crate::model::time::Timestamp;
-use crate::venue::recorded::{LINE_BYTES_MAX, LineFault, RecordedParser};
+use crate::venue::recorded::{LINE_BYTES_MAX, LineFault, Recorded, RecordedParser};
 
 /// The most files of one source.
 pub const FILES_MAX: usize = 64;
@@ -91,13 +91,13 @@ impl RecordingSource {
     fn fill(&mut self, place: usize) -> Result<(), RecordingError> {
         let file = &mut self.files[place];
         file.head = file.read_event()?;
-        if let Some((time, _)) = file.head {
-            self.next.push(Reverse((time, place)));
+        if let Some(head) = file.head {
+            self.next.push(Reverse((head.at, place)));
         }
         Ok(())
     }
 
-    fn take(&mut self) -> Result<Option<MarketEvent>, RecordingError> {
+    fn take(&mut self) -> Result<Option<Arrival>, RecordingError> {
         if let Some(place) = self.taken.take() {
             self.fill(place)?;
         }
@@ -108,14 +108,15 @@ impl RecordingSource {
         self.taken = Some(place);
         let file = &mut self.files[place];
         let head = file.head.take();
-        let (time, update) = head.expect("a file in the order has an event");
-        self.time_given = Some(time);
-        Ok(Some(MarketEvent { feed: self.feed, symbol: file.symbol, time, update }))
+        let Recorded { at, time, update } = head.expect("a file in the order has an event");
+        self.time_given = Some(at);
+        let event = MarketEvent { feed: self.feed, symbol: file.symbol, time, update };
+        Ok(Some(Arrival { at, event }))
     }
 }
 
 impl Iterator for RecordingSource {
-    type Item = Result<MarketEvent, RecordingError>;
+    type Item = Result<Arrival, RecordingError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.failed {
@@ -135,7 +136,7 @@ struct RecordingFile {
     line: Vec<u8>,
     parser: RecordedParser,
     ended: bool,
-    head: Option<(Timestamp, PriceUpdate)>,
+    head: Option<Recorded>,
 }
 
 impl RecordingFile {
@@ -149,7 +150,7 @@ impl RecordingFile {
         Ok(RecordingFile { path: path.to_path_buf(), symbol, input, line, parser, ended: false, head: None })
     }
 
-    fn read_event(&mut self) -> Result<Option<(Timestamp, PriceUpdate)>, RecordingError> {
+    fn read_event(&mut self) -> Result<Option<Recorded>, RecordingError> {
         loop {
             if let Some(event) = self.parser.pop() {
                 return Ok(Some(event));

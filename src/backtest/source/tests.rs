@@ -29,7 +29,7 @@ fn read(contents: &[Vec<u8>]) -> Vec<String> {
         Err(error) => return vec![show(error)],
     };
     let lines = source.map(|event| match event {
-        Ok(event) => format!("{} {}", event.time.as_ms(), event.symbol),
+        Ok(event) => format!("{} {}", event.at.as_ms(), event.event.symbol),
         Err(error) => show(error),
     });
     lines.collect()

@@ -12,7 +12,7 @@ use crate::backtest::source::RecordingError;
 use crate::daemon::clock::Clock;
 use crate::engine::effect::AlertLevel;
 use crate::model::ids::FeedId;
-use crate::model::market::MarketEvent;
+use crate::model::market::Arrival;
 use crate::model::time::Timestamp;
 use crate::venue::synthetic::SyntheticError;
 pub use blofin::BlofinFeed;
@@ -134,7 +134,7 @@ impl FeedStatus {
 /// `stop` or `out`. How it went is in `status`, which is final when this returns.
 pub async fn run(
     feed: FeedTask,
-    out: mpsc::Sender<MarketEvent>,
+    out: mpsc::Sender<Arrival>,
     status: watch::Sender<FeedStatus>,
     stop: watch::Receiver<bool>,
 ) {

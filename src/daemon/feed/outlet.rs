@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
 use super::{FeedEnd, FeedStatus};
-use crate::model::market::MarketEvent;
+use crate::model::market::Arrival;
 use crate::model::time::Timestamp;
 
 /// The feed was told to stop.
@@ -14,14 +14,14 @@ use crate::model::time::Timestamp;
 pub(super) struct Stopped;
 
 pub(super) struct Outlet {
-    out: mpsc::Sender<MarketEvent>,
+    out: mpsc::Sender<Arrival>,
     status: watch::Sender<FeedStatus>,
     stop: watch::Receiver<bool>,
 }
 
 impl Outlet {
     pub(super) fn new(
-        out: mpsc::Sender<MarketEvent>,
+        out: mpsc::Sender<Arrival>,
         status: watch::Sender<FeedStatus>,
         stop: watch::Receiver<bool>,
     ) -> Outlet {
@@ -29,9 +29,9 @@ impl Outlet {
     }
 
     /// Hands an event over as soon as there is room, and counts it.
-    pub(super) async fn send(&mut self, event: MarketEvent) -> Result<(), Stopped> {
-        let time = event.time;
-        unless_stopped(&mut self.stop, self.out.send(event)).await?.map_err(|_| Stopped)?;
+    pub(super) async fn send(&mut self, arrival: Arrival) -> Result<(), Stopped> {
+        let time = arrival.event.time;
+        unless_stopped(&mut self.stop, self.out.send(arrival)).await?.map_err(|_| Stopped)?;
         self.status.send_if_modified(|status| {
             let is_first = !status.connected;
             if is_first {
@@ -45,7 +45,7 @@ impl Outlet {
     }
 
     /// Room for one event, as soon as there is; `None` when nobody takes events any more.
-    pub(super) async fn room(&self) -> Option<mpsc::Permit<'_, MarketEvent>> {
+    pub(super) async fn room(&self) -> Option<mpsc::Permit<'_, Arrival>> {
         self.out.reserve().await.ok()
     }
 

@@ -11,7 +11,7 @@ use super::{FeedEnd, FeedError};
 use crate::backtest::source::{RecordingError, RecordingSource};
 use crate::daemon::clock::Clock;
 use crate::model::ids::{FeedId, Symbol};
-use crate::model::market::MarketEvent;
+use crate::model::market::Arrival;
 use crate::model::time::Timestamp;
 
 /// The most events that are read before they are due.
@@ -59,7 +59,7 @@ impl RecordingFeed {
 
 /// What the reading thread says.
 enum Read {
-    Event(MarketEvent),
+    Event(Arrival),
     Failed(RecordingError),
     End,
 }
@@ -83,19 +83,21 @@ pub(super) async fn run(
     let thread = std::thread::Builder::new().name(format!("feed-{id}"));
     thread.spawn(move || read(&files, id, repeat, &reads)).map_err(FeedError::Thread)?;
     loop {
-        let mut event = match outlet.wait(inbox.recv()).await? {
-            Some(Read::Event(event)) => event,
+        let mut arrival = match outlet.wait(inbox.recv()).await? {
+            Some(Read::Event(arrival)) => arrival,
             Some(Read::Failed(error)) => return Err(error.into()),
             Some(Read::End) => return Ok(()),
             None => return Err(FeedError::ReaderGone.into()),
         };
         if let Some(pacer) = &mut pacer {
-            let due = pacer.wait(event.time, outlet).await?;
+            let due = pacer.wait(arrival.at, outlet).await?;
             if feed.clock == RecordingClock::Wall {
-                event.time = due;
+                // As late as it was when it was recorded.
+                arrival.event.time = due.plus_ms(arrival.event.time.since_ms(arrival.at));
+                arrival.at = due;
             }
         }
-        outlet.send(event).await?;
+        outlet.send(arrival).await?;
     }
 }
 
@@ -122,12 +124,13 @@ fn read_rounds(
     loop {
         let mut last = first;
         let mut count = 0;
-        for event in source.by_ref() {
-            let mut event = event?;
-            last = event.time;
+        for arrival in source.by_ref() {
+            let mut arrival = arrival?;
+            last = arrival.at;
             count += 1;
-            event.time = event.time.plus_ms(shift_ms);
-            if reads.blocking_send(Read::Event(event)).is_err() {
+            arrival.at = arrival.at.plus_ms(shift_ms);
+            arrival.event.time = arrival.event.time.plus_ms(shift_ms);
+            if reads.blocking_send(Read::Event(arrival)).is_err() {
                 return Ok(());
             }
         }

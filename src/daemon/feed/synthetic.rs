@@ -26,7 +26,7 @@ pub(super) async fn run(
     let mut pacer = Pacer::new(clock, 1.0);
     for mut event in market {
         event.time = pacer.wait(event.time, outlet).await?;
-        outlet.send(event).await?;
+        outlet.send(event.into()).await?;
     }
     Ok(())
 }

@@ -14,7 +14,7 @@ const NOW_MS: i64 = 1_700_000_000_000;
 /// A running feed and the other ends of its channels.
 struct Running {
     clock: Clock,
-    events: mpsc::Receiver<MarketEvent>,
+    events: mpsc::Receiver<Arrival>,
     status: watch::Receiver<FeedStatus>,
     stop: watch::Sender<bool>,
     task: tokio::task::JoinHandle<()>,
@@ -35,7 +35,7 @@ impl Running {
     async fn times(&mut self, count: usize) -> Vec<(i64, i64)> {
         let mut times = Vec::new();
         while times.len() < count {
-            let Some(event) = self.events.recv().await else { break };
+            let Some(Arrival { event, .. }) = self.events.recv().await else { break };
             times.push((event.time.as_ms(), self.clock.now().as_ms() - NOW_MS));
         }
         times

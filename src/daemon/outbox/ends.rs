@@ -6,6 +6,7 @@ impl Outbox {
     /// Like [`Outbox::transient`] with QoS 1; the broker keeps it so many seconds for a subscriber that
     /// is away, so that it does not push out what has to be kept.
     pub fn expiring(&mut self, topic: &str, payload: Vec<u8>, expiry_s: u32) {
+        self.show(topic, &payload);
         let (topic, qos) = (topic.to_owned(), Qos::AtLeastOnce);
         self.add_transient(Transient { topic, payload, qos, expiry_s: Some(expiry_s), correlation: None });
     }

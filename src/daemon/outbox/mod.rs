@@ -22,6 +22,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Notify;
 
+use super::board::Board;
 use events::Events;
 pub use events::Refill;
 pub use message::{JournalEvent, OutboxCounters, Outgoing, Qos, Ticket};
@@ -57,6 +58,8 @@ pub struct Outbox {
     published: u64,
     dropped: u64,
     refused: u64,
+    /// Shows what is taken, to those who read over HTTP.
+    board: Option<Arc<Board>>,
 }
 
 impl Outbox {
@@ -74,12 +77,22 @@ impl Outbox {
             published: 0,
             dropped: 0,
             refused: 0,
+            board: None,
         }
+    }
+
+    /// The same, and `board` is shown what it takes: the same bytes, so that nobody can read of a message what another
+    /// way does not say.
+    #[must_use]
+    pub fn shown_on(mut self, board: Option<Arc<Board>>) -> Self {
+        self.board = board;
+        self
     }
 
     /// Sets the newest value of a retained topic. It is published again on every connect until it is cleared by an
     /// empty payload. `expiry_s` counts from each publish.
     pub fn retained(&mut self, topic: &str, payload: Vec<u8>, expiry_s: Option<u32>) {
+        self.show(topic, &payload);
         if Self::too_large(topic, &payload) || !self.retained.set(topic, payload, expiry_s, false) {
             self.dropped += 1;
         }
@@ -88,6 +101,7 @@ impl Outbox {
     /// Adds a durable event that is already in the journal. Sequences ascend (gaps are fine); one that is not above
     /// all earlier ones, or that a refill already brought, is ignored.
     pub fn event(&mut self, sequence: u64, topic: &str, payload: Vec<u8>) {
+        self.show(topic, &payload);
         if Self::too_large(topic, &payload) {
             self.dropped += 1;
             self.events.skip(sequence);
@@ -121,6 +135,7 @@ impl Outbox {
 
     /// Adds a message that may be dropped: the oldest of the same QoS goes when [`TRANSIENT_MAX`] wait.
     pub fn transient(&mut self, topic: &str, payload: Vec<u8>, qos: Qos) {
+        self.show(topic, &payload);
         let topic = topic.to_owned();
         self.add_transient(Transient { topic, payload, qos, expiry_s: None, correlation: None });
     }
@@ -220,6 +235,12 @@ impl Outbox {
         };
         self.transient_sent.insert(self.transient_count, message);
         Some(outgoing)
+    }
+
+    fn show(&self, topic: &str, payload: &[u8]) {
+        if let Some(board) = &self.board {
+            board.take(topic, payload);
+        }
     }
 
     fn too_large(topic: &str, payload: &[u8]) -> bool {

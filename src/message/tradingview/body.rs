@@ -58,6 +58,15 @@ impl Body {
         Ok(body)
     }
 
+    /// With a key that came beside it, before any of its own; `names` are those of keys.
+    pub fn with_key(mut self, key: Option<&str>, names: &[&str]) -> Body {
+        if let (Some(key), Some(name)) = (key, names.first()) {
+            let (path, name, text) = ((*name).to_string(), (*name).to_string(), key.to_string());
+            self.0.insert(0, Field { path, name, text, quotable: false });
+        }
+        self
+    }
+
     /// The first field of any of `names`, which are in letters and digits. Another one that says otherwise is refused:
     /// which of two symbols was meant is nobody's guess.
     pub fn only(&self, names: &[&str]) -> Result<Option<&Field>, Refusal> {

@@ -23,7 +23,8 @@ pub enum LineFault {
         "the header {found:?} is of no known kind; each column once, in any order: \
          trades time_ms,price,quantity,taker_side,trade_id; \
          quotes received_ms,bid,bid_quantity,ask,ask_quantity; \
-         candles open_time_ms,open,high,low,close,volume"
+         candles open_time_ms,open,high,low,close,volume; \
+         events received_ms,time_ms,event,value_1,value_2,value_3,value_4"
     )]
     Header {
         /// The header.
@@ -97,6 +98,12 @@ pub enum ValueFault {
     /// A bid above this ask.
     #[error("is above the ask {0}")]
     Crossed(Price),
+    /// Not a word that an event begins with.
+    #[error("is not trade, quote, candle, mark, confirmed or instrument")]
+    Event,
+    /// A value where the event has none.
+    #[error("is one value more than the event has")]
+    Surplus,
     /// Not a side.
     #[error("is not buy or sell")]
     Side,

@@ -1,6 +1,7 @@
-//! Recordings: CSV lines to prices. Trades, quotes and candles; the header line says which.
+//! Recordings: CSV lines to prices. Trades, quotes, candles, or all events of a feed; the header line says which.
 //!
-//! Times never go backwards within a file. A candle is one last price at its close: its timeframe is the smallest
+//! Times never go backwards within a file; of events, the times at which they were seen. What [`line`] writes is read
+//! back as it was. A candle is one last price at its close: its timeframe is the smallest
 //! positive distance between the open times of the first [`TIMEFRAME_LINES_MAX`] lines, because a file may have gaps.
 //! A sparse file whose first lines are all further apart than its timeframe gets candles that are late, never early.
 //! Every line is at most [`LINE_BYTES_MAX`] long and has at most [`COLUMNS_MAX`] columns; fields are not quoted.
@@ -16,6 +17,7 @@ pub use error::{LineError, LineFault, ValueFault};
 use row::Row;
 
 mod error;
+pub mod line;
 mod row;
 #[cfg(test)]
 mod tests;
@@ -28,7 +30,7 @@ pub const COLUMNS_MAX: usize = 32;
 pub const TIMEFRAME_LINES_MAX: usize = 1000;
 
 /// The most columns that any kind needs.
-const COLUMNS_NEEDED_MAX: usize = 6;
+const COLUMNS_NEEDED_MAX: usize = 7;
 
 /// What a file records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,12 +41,15 @@ pub enum RecordingKind {
     Quotes,
     /// Finished bars.
     Candles,
+    /// Everything that a feed says, with the venue's time and the one at which it was seen. What the values are
+    /// depends on the event, see [`line`].
+    Events,
 }
 
 impl RecordingKind {
     /// Every kind, in the order in which a header is compared with them.
-    pub const ALL: [RecordingKind; 3] =
-        [RecordingKind::Trades, RecordingKind::Quotes, RecordingKind::Candles];
+    pub const ALL: [RecordingKind; 4] =
+        [RecordingKind::Trades, RecordingKind::Quotes, RecordingKind::Candles, RecordingKind::Events];
 
     /// The columns that a header of this kind must have. The first is the time in milliseconds since 1970, UTC.
     pub fn columns(self) -> &'static [&'static str] {
@@ -52,8 +57,22 @@ impl RecordingKind {
             RecordingKind::Trades => &["time_ms", "price", "quantity", "taker_side", "trade_id"],
             RecordingKind::Quotes => &["received_ms", "bid", "bid_quantity", "ask", "ask_quantity"],
             RecordingKind::Candles => &["open_time_ms", "open", "high", "low", "close", "volume"],
+            RecordingKind::Events => {
+                &["received_ms", "time_ms", "event", "value_1", "value_2", "value_3", "value_4"]
+            }
         }
     }
+}
+
+/// A price of a recording.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recorded {
+    /// When it was seen, which is what the file is sorted by.
+    pub at: Timestamp,
+    /// When it happened. The same but for [`RecordingKind::Events`].
+    pub time: Timestamp,
+    /// What happened.
+    pub update: PriceUpdate,
 }
 
 /// Lines in, prices out. It holds back candles until their timeframe is known: at most [`TIMEFRAME_LINES_MAX`].
@@ -75,7 +94,7 @@ pub struct RecordedParser {
     timeframe_ms: Option<i64>,
     /// The smallest positive distance so far.
     distance_ms_min: Option<i64>,
-    ready: VecDeque<(Timestamp, PriceUpdate)>,
+    ready: VecDeque<Recorded>,
 }
 
 impl RecordedParser {
@@ -135,11 +154,11 @@ impl RecordedParser {
         .map_err(|fault| LineError { line: self.line, fault })
     }
 
-    /// The next price with its time, when there is one.
-    pub fn pop(&mut self) -> Option<(Timestamp, PriceUpdate)> {
+    /// The next price, when there is one.
+    pub fn pop(&mut self) -> Option<Recorded> {
         let timeframe_ms = self.timeframe_ms?;
-        let (time, update) = self.ready.pop_front()?;
-        Some((time.plus_ms(timeframe_ms), update))
+        let Recorded { at, time, update } = self.ready.pop_front()?;
+        Some(Recorded { at: at.plus_ms(timeframe_ms), time: time.plus_ms(timeframe_ms), update })
     }
 
     fn push_line(&mut self, line: &[u8]) -> Result<(), LineFault> {
@@ -157,15 +176,20 @@ impl RecordedParser {
             expected: self.column_count,
         })?;
         let row = Row { kind: self.kind, places: &self.places, fields: &fields };
-        let time = row.time(self.time_last)?;
+        let at = row.time(self.time_last)?;
+        let mut time = at;
         let update = match self.kind {
             RecordingKind::Trades => row.trade()?,
             RecordingKind::Quotes => row.quote()?,
             RecordingKind::Candles => row.candle()?,
+            RecordingKind::Events => {
+                time = row.venue_time()?;
+                row.event()?
+            }
         };
-        self.ready.push_back((time, update));
-        let distance_ms = self.time_last.map_or(0, |last| time.since_ms(last));
-        self.time_last = Some(time);
+        self.ready.push_back(Recorded { at, time, update });
+        let distance_ms = self.time_last.map_or(0, |last| at.since_ms(last));
+        self.time_last = Some(at);
         if self.timeframe_ms.is_none() {
             if distance_ms > 0 {
                 self.distance_ms_min = Some(self.distance_ms_min.unwrap_or(distance_ms).min(distance_ms));

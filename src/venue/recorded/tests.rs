@@ -1,11 +1,14 @@
 //! Good and broken lines, as tables.
 
 use super::*;
+use crate::model::ids::{FeedId, Symbol};
+use crate::model::market::{Arrival, MarketEvent};
 use crate::model::order::Side;
 
 const TRADES: &str = "time_ms,price,quantity,taker_side,trade_id";
 const QUOTES: &str = "received_ms,bid,bid_quantity,ask,ask_quantity";
 const CANDLES: &str = "open_time_ms,open,high,low,close,volume";
+const EVENTS: &str = "received_ms,time_ms,event,value_1,value_2,value_3,value_4";
 
 /// Everything that a file says, one price a piece, or the first error.
 fn parse(file: &[u8]) -> Result<Vec<String>, LineError> {
@@ -16,7 +19,11 @@ fn parse(file: &[u8]) -> Result<Vec<String>, LineError> {
     }
     parser.finish()?;
     let prices = std::iter::from_fn(|| parser.pop());
-    Ok(prices.map(|(time, update)| format!("{} {}", time.as_ms(), show(update))).collect())
+    let shown = |one: Recorded| {
+        let seen = if one.at == one.time { String::new() } else { format!("{} ", one.at.as_ms()) };
+        format!("{seen}{} {}", one.time.as_ms(), show(one.update))
+    };
+    Ok(prices.map(shown).collect())
 }
 
 fn show(update: PriceUpdate) -> String {
@@ -28,7 +35,11 @@ fn show(update: PriceUpdate) -> String {
             format!("{bid} x {bid_quantity} / {ask} x {ask_quantity}")
         }
         PriceUpdate::Candle { close } => format!("close {close}"),
-        other => format!("{other:?}"),
+        PriceUpdate::Mark { price } => format!("mark {price}"),
+        PriceUpdate::Confirmed => "confirmed".into(),
+        PriceUpdate::Instrument { tick_size, lot_size, size_min, contract_value } => {
+            format!("steps {tick_size} {lot_size} {size_min} {contract_value}")
+        }
     }
 }
 
@@ -116,6 +127,57 @@ fn broken_trades_and_candles() {
 }
 
 #[test]
+fn events_are_read_and_written() {
+    let lines = "9,5,instrument,0.1,0.1,0.2,0.001\n9,4,trade,97000.5,0.002,sell,\n9,4,trade,97000.5,0.002,,\n\
+        10,7,quote,97000,1,97000.5,2.5\n12,12,mark,97001,,,\n13,11,confirmed,,,,\n14,14,candle,5,,,\n";
+    let file = format!("{EVENTS}\n{lines}");
+    let expected = [
+        "9 5 steps 0.1 0.1 0.2 0.001",
+        "9 4 97000.5 x 0.002 sell",
+        "9 4 97000.5 x 0.002 ?",
+        "10 7 97000 x 1 / 97000.5 x 2.5",
+        "12 mark 97001",
+        "13 11 confirmed",
+        "14 close 5",
+    ];
+    assert_eq!(parse(file.as_bytes()).unwrap(), expected);
+    // What was read is written as it was.
+    let mut parser = RecordedParser::from_header(line::header().as_bytes()).unwrap();
+    let mut written = String::new();
+    for text in lines.lines() {
+        parser.push(text.as_bytes()).unwrap();
+        let Recorded { at, time, update } = parser.pop().unwrap();
+        let (feed, symbol) = (FeedId::new("f").unwrap(), Symbol::new("A-B").unwrap());
+        written += &line::line(&Arrival { at, event: MarketEvent { feed, symbol, time, update } });
+    }
+    assert_eq!(written, lines);
+}
+
+#[test]
+fn broken_events() {
+    let check = |line: &str, expected: &str| {
+        let error = parse(format!("{EVENTS}\n5,5,confirmed,,,,\n{line}").as_bytes()).unwrap_err();
+        assert_eq!(error.to_string(), expected, "{line}");
+    };
+    check(
+        "4,5,confirmed,,,,",
+        r#"line 3: column received_ms: "4" is before the time of the previous line, 5"#,
+    );
+    let time = "is not a time in milliseconds between the years 1970 and 9999";
+    check("6,x,confirmed,,,,", &format!("line 3: column time_ms: \"x\" {time}"));
+    let words = "is not trade, quote, candle, mark, confirmed or instrument";
+    check("6,6,Trade,1,1,buy,", &format!("line 3: column event: \"Trade\" {words}"));
+    check("6,6,trade,0,1,buy,", r#"line 3: column value_1: "0" is not above 0"#);
+    check("6,6,trade,1,0,buy,", r#"line 3: column value_2: "0" is not above 0"#);
+    check("6,6,trade,1,1,x,", r#"line 3: column value_3: "x" is not buy or sell"#);
+    check("6,6,trade,1,1,buy,1", r#"line 3: column value_4: "1" is one value more than the event has"#);
+    check("6,6,quote,2,1,1,1", r#"line 3: column value_1: "2" is above the ask 1"#);
+    check("6,6,mark,,,,", r#"line 3: column value_1: "" is not a number"#);
+    check("6,6,confirmed,1,,,", r#"line 3: column value_1: "1" is one value more than the event has"#);
+    check("6,6,instrument,1,1,1,0", r#"line 3: column value_4: "0" is not above 0"#);
+}
+
+#[test]
 fn broken_headers() {
     let check = |header: &[u8], expected: &str| {
         let shown = parse(header).unwrap_err().to_string();
@@ -123,7 +185,7 @@ fn broken_headers() {
         shown
     };
     let shown = check(b"time,price\n", r#"line 1: the header "time,price" is of no known kind"#);
-    for columns in [TRADES, QUOTES, CANDLES] {
+    for columns in [TRADES, QUOTES, CANDLES, EVENTS] {
         assert!(shown.contains(columns), "{shown}");
     }
     check(b"", r#"line 1: the header "" is of no known kind"#);
@@ -145,6 +207,7 @@ fn known_columns_are_those_of_the_error() {
     check(RecordingKind::Trades, TRADES);
     check(RecordingKind::Quotes, QUOTES);
     check(RecordingKind::Candles, CANDLES);
+    check(RecordingKind::Events, EVENTS);
 }
 
 #[test]
@@ -152,7 +215,7 @@ fn only_the_first_lines_tell_the_timeframe() {
     let mut parser = RecordedParser::from_header(CANDLES.as_bytes()).unwrap();
     let mut push = |open_ms: usize| {
         parser.push(format!("{open_ms},1,1,1,1,1").as_bytes()).unwrap();
-        parser.pop().map(|(time, _)| time.as_ms())
+        parser.pop().map(|one| one.at.as_ms())
     };
     for line in 0..TIMEFRAME_LINES_MAX - 1 {
         assert_eq!(push(line * 60), None);

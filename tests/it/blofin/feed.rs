@@ -18,7 +18,7 @@ fn prices_come_over_the_stream() {
         let mut feed = Running::start(&fake, wish);
         // The steps come before the first price.
         for _ in 0..2 {
-            let event = feed.events.recv().await.unwrap();
+            let event = feed.events.recv().await.unwrap().event;
             assert!(matches!(event.update, PriceUpdate::Instrument { .. }), "{event:?}");
         }
         feed.until("BTC-USDT 97000 x 0.002").await;
@@ -197,7 +197,7 @@ fn a_start_without_a_network_goes_on_when_there_is_one() {
         fake.set_instrument("BTC-USDT", "contractValue", "0.01");
         fake.down(true);
         let mut feed = Running::start(&fake, Wish { catalog, ..Wish::default() });
-        let steps = feed.events.recv().await.unwrap();
+        let steps = feed.events.recv().await.unwrap().event;
         assert!(matches!(steps.update, PriceUpdate::Instrument { .. }), "{steps:?}");
         feed.status(|status| status.error.is_some() && !status.connected).await;
         fake.down(false);

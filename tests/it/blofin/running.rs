@@ -10,7 +10,7 @@ use tradebus::daemon::clock::Clock;
 use tradebus::daemon::feed::blofin::Access;
 use tradebus::daemon::feed::{BlofinFeed, FeedSource, FeedStatus, FeedTask, run};
 use tradebus::model::ids::{FeedId, Symbol};
-use tradebus::model::market::{MarketEvent, PriceUpdate};
+use tradebus::model::market::{Arrival, PriceUpdate};
 
 use crate::support::fake_blofin::FakeBlofin;
 
@@ -19,7 +19,7 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A running feed.
 pub struct Running {
-    pub events: mpsc::Receiver<MarketEvent>,
+    pub events: mpsc::Receiver<Arrival>,
     pub status: watch::Receiver<FeedStatus>,
     pub stop: watch::Sender<bool>,
     task: JoinHandle<()>,
@@ -73,7 +73,7 @@ impl Running {
     /// The next event in words: confirmations and steps are passed over.
     pub async fn next(&mut self) -> String {
         loop {
-            let event = self.events.recv().await.expect("the feed goes on");
+            let Arrival { event, .. } = self.events.recv().await.expect("the feed goes on");
             match event.update {
                 PriceUpdate::Trade { price, quantity, .. } => {
                     return format!("{} {price} x {quantity}", event.symbol);

@@ -37,8 +37,16 @@ fn problems_of_the_daemon() {
     check(
         "[http]\nlisten = \"0.0.0.0:80\"\ntoken_file = \"t\"",
         &[
-            "http.listen: \"0.0.0.0:80\": HTTP is not available in this version; leave the key out",
-            "http.token_file: HTTP is not available in this version; leave the key out",
+            "http.listen: 0.0.0.0:80 is beyond the loopback and there is no token; give token_file, or use \
+             \"127.0.0.1:8420\"",
+            "http.token_file: the file does not exist",
+        ],
+    );
+    check(
+        "[http]\nlisten = \"localhost\"\nhosts = [\"https://a\"]",
+        &[
+            "http.hosts[0]: \"https://a\" is not the name of a host; write it without scheme and port",
+            "http.listen: \"localhost\" is not an address; write \"127.0.0.1:8420\", or \"\" for no HTTP",
         ],
     );
     check(

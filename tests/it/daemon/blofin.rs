@@ -14,7 +14,7 @@ const PRICE: &str = "price/blofin/BTC-USDT";
 fn text(port: u16, fake: &FakeBlofin) -> String {
     format!(
         "[mqtt]\nbroker = \"mqtt://127.0.0.1:{port}\"\nprice_interval_ms = 100\nprice_deadband_bps = 0\n\
-         [store]\npath = \"store\"\n[log]\nformat = \"human\"\n\
+         [store]\npath = \"store\"\n[http]\nlisten = \"\"\n[log]\nformat = \"human\"\n\
          [venue.blofin]\nrest_url = \"{}\"\nws_public_url = \"{}\"\n\
          [feed.blofin]\nsymbols = [\"BTC-USDT\"]\ninterval_ms = 500\nprice_stale_after_ms = 2000\n\
          [strategy.alpha]\ntype = \"external\"\nsymbols = [\"BTC-USDT\"]\n",

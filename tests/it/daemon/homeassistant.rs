@@ -39,7 +39,7 @@ const DEVICES: [&str; 3] = [
 fn plan(site: &Site, port: u16, plan: &Plan<'_>) {
     let symbols = format!("symbols = {:?}\n", plan.symbols);
     let mut text = format!(
-        "instance = \"e2e\"\n[mqtt]\nbroker = \"mqtt://127.0.0.1:{port}\"\n{}\n[store]\npath = \"store\"\n\
+        "instance = \"e2e\"\n[mqtt]\nbroker = \"mqtt://127.0.0.1:{port}\"\n{}\n[store]\npath = \"store\"\n[http]\nlisten = \"\"\n\
          [log]\nformat = \"human\"\n[feed.{}]\nsource = \"synthetic\"\ninterval_ms = 20\n{symbols}",
         plan.mqtt, plan.feed
     );
@@ -327,4 +327,55 @@ async fn switches_and_selects_show_the_truth_after_every_command() {
     let refused = bus.heard.alerts.iter().filter(|alert| alert["code"] == "level_refused").count();
     assert_eq!(refused, 5, "{:?}", bus.heard.alerts);
     end(program);
+}
+
+/// `tradebus uninstall-discovery`: how it ended and what it said.
+fn uninstall(site: &Site, more: &[&str]) -> (Option<i32>, String) {
+    let config = site.config();
+    let arguments = [&["uninstall-discovery", "--config", &config], more].concat();
+    let log = site.path("uninstalled");
+    let _ = std::fs::remove_file(&log);
+    let ended = Program::start(&arguments, &log).wait();
+    (ended.code, ended.log)
+}
+
+#[tokio::test]
+async fn a_daemon_that_is_gone_can_be_taken_back_from_outside() {
+    let broker = Mosquitto::start(Setup::default());
+    let mut bus = Bus::connect(broker.port, "ear").await;
+    let site = Site::new(broker.port);
+    plan(&site, broker.port, &MORE);
+    let program = site.run();
+    until_announced(&mut bus, &[1, 1, 1]).await;
+    bus.until("the state", |heard| heard.json("strategy/beta/state").is_some()).await;
+    let (code, told) = uninstall(&site, &[]);
+    assert!(code == Some(75) && told.contains("is online; stop it first"), "{code:?} {told}");
+    end(program);
+
+    // A strategy that was forgotten while nobody looked, and a device of somebody else.
+    let forgotten = br#"{"dev":{"ids":["e2e.strategy.gone"]},"o":{"name":"tradebus"},"cmps":{}}"#;
+    bus.publish("homeassistant/device/e2e_strategy_gone/config", forgotten, true).await;
+    let other = br#"{"dev":{"ids":["other"]},"o":{"name":"tradebus"},"cmps":{}}"#;
+    bus.publish("homeassistant/device/other_daemon/config", other, true).await;
+    bus.until("both devices", |heard| {
+        let seen = |name: &str| heard.discovery.iter().any(|message| message.topic.contains(name));
+        seen("e2e_strategy_gone") && seen("other_daemon")
+    })
+    .await;
+    let (code, told) = uninstall(&site, &[]);
+    assert_eq!(code, Some(0), "{told}");
+    let lines: BTreeSet<&str> = told.lines().collect();
+    let gone = ["homeassistant/device/e2e_strategy_gone/config"];
+    assert_eq!(lines, DEVICES.into_iter().chain(gone).collect());
+    let left = topics(&retained(broker.port, "first").await);
+    assert!(left.contains("tradebus/daemon/state"), "{left:?}");
+    let left: Vec<&String> = left.iter().filter(|topic| topic.starts_with("homeassistant/")).collect();
+    assert_eq!(left, ["homeassistant/device/other_daemon/config"]);
+
+    let (code, told) = uninstall(&site, &["--all", "--json"]);
+    assert_eq!(code, Some(0), "{told}");
+    let told: Value = serde_json::from_str(&told).expect("JSON");
+    assert!(told["cleared"].as_array().expect("a list").contains(&"tradebus/daemon/state".into()), "{told}");
+    let left = topics(&retained(broker.port, "second").await);
+    assert_eq!(left, BTreeSet::from(["homeassistant/device/other_daemon/config".to_owned()]));
 }

@@ -14,6 +14,7 @@ mod live;
 mod live_disk;
 mod load;
 mod parity;
+mod reload;
 mod requests;
 mod restarts;
 mod shutdown;

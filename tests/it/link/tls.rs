@@ -29,9 +29,13 @@ fn text(broker: &str, ca: &str, client: &str) -> String {
     text
 }
 
-fn tls(ca: &str, client: &str) -> Tls {
+fn config(ca: &str, client: &str) -> Config {
     let loaded = Config::load(&Sources::of_text(&text("mqtts://localhost", ca, client)));
-    loaded.expect("a good configuration").config.mqtt.tls.expect("TLS")
+    loaded.expect("a good configuration").config
+}
+
+fn tls(ca: &str, client: &str) -> Tls {
+    config(ca, client).mqtt.tls.expect("TLS")
 }
 
 /// A client with these files that dials `host`.
@@ -155,21 +159,23 @@ fn problems_that_are_told_before_the_start() {
 
 #[test]
 fn certificates_that_end_are_warned_of() {
-    let check = |tls: &Tls, now: &str, expected: &[&str]| {
+    let check = |ca: &str, client: &str, now: &str, expected: &[&str]| {
         let now = Timestamp::parse_rfc3339(now).expect("a time");
-        let lines: Vec<String> = tls.warnings(now).iter().map(ToString::to_string).collect();
+        let config = config(ca, client);
+        let lines: Vec<String> = config.certificate_warnings(now).iter().map(ToString::to_string).collect();
         assert_eq!(lines, expected, "{now}");
     };
-    check(&tls("ca", "client"), "2026-11-21T00:00:00Z", &[]);
+    check("ca", "client", "2026-11-21T00:00:00Z", &[]);
     let over = "the certificate expired on 2021-01-01T00:00:00.000Z, or the clock is wrong; renew it";
-    check(&tls("old-ca", "client"), "2026-11-21T00:00:00Z", &[&format!("mqtt.ca_file: {over}")]);
+    check("old-ca", "client", "2026-11-21T00:00:00Z", &[&format!("mqtt.ca_file: {over}")]);
     let soon = "the certificate expires on 2099-01-01T00:00:00.000Z, in 13 days; renew it";
     check(
-        &tls("ca", "client"),
+        "ca",
+        "client",
         "2098-12-18T12:00:00Z",
         &[&format!("mqtt.ca_file: {soon}"), &format!("mqtt.client_certificate_file: {soon}")],
     );
-    check(&tls("ca", "-"), "2098-12-18T00:00:00Z", &[]);
+    check("ca", "-", "2098-12-18T00:00:00Z", &[]);
 }
 
 /// As systemd gives a credential: a file of mode 0400, named by the environment.

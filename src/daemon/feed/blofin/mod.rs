@@ -145,7 +145,7 @@ async fn drive(
                 let Some(room) = room else { return Err(Stopped.into()) };
                 if let Some(event) = desk.queue.pop() {
                     let time = event.time;
-                    room.send(event);
+                    room.send(event.into());
                     outlet.count(time);
                 }
             }
