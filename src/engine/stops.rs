@@ -91,6 +91,9 @@ impl ExchangeControl {
         touched: Touched,
         reports: &mut Vec<ExecutionReport>,
     ) {
+        if self.blocked(desk.state(), index).is_some() {
+            return;
+        }
         let Some((key, order)) = self.stop_order(desk, index, &touched) else { return };
         let symbol = touched.symbol;
         let closing = order.side;
@@ -118,7 +121,10 @@ impl ExchangeControl {
         let key = self.market_of(index, symbol)?;
         let settings = &self.accounts[index].settings;
         let position = state.strategies[&settings.id].positions.get(&symbol)?;
-        let stops = state.stops.of_position(settings.id, symbol).filter(|stops| stops.kept.is_some())?;
+        let stops = state
+            .stops
+            .of_position(settings.id, symbol)
+            .filter(|stops| stops.kept.is_some() || touched.quantity.is_some())?;
         let held = position.quantity.abs();
         let at_market = |order: &Order| order.order_type == OrderType::Market;
         let closed = || self.working_exits(state, index, symbol, position.quantity, at_market);

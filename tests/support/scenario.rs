@@ -282,6 +282,24 @@ impl Scenario {
                 ("stop", triggers_line(named))
             }
             Record::Stop(stop) => ("stop", stop_line(stop)),
+            Record::Account(account) => (
+                "record",
+                format!("account {} uid {} {:?}", account.account, account.uid, account.position_mode),
+            ),
+            Record::Route(record) => {
+                let (route, strategy) = (&record.route, record.strategy);
+                let text = format!("route {strategy} {} {:?} {}", route.venue, route.environment, route.uid);
+                ("record", text)
+            }
+            Record::Reconcile(record) => {
+                let shown = record.differences.iter();
+                let shown = shown.map(|d| format!(" {} venue {} ledger {}", d.symbol, d.venue, d.ledger));
+                ("record", format!("reconcile {}:{}", record.strategy, shown.collect::<String>()))
+            }
+            Record::Funding(funding) => {
+                let (strategy, symbol, amount) = (funding.strategy, funding.symbol, funding.amount);
+                ("record", format!("funding {strategy} {symbol} {amount}"))
+            }
             Record::LiveStop(stop) => ("stop", live_stop_line(stop)),
             Record::Live(note) => ("note", note_line(note)),
             Record::Correction(correction) => {

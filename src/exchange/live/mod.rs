@@ -153,6 +153,16 @@ impl LiveExchange {
         self.with(order_id, |flight, _| flight.on_fill(at, fill, reports))
     }
 
+    /// Whether an order of the venue's is one of these.
+    pub fn knows(&self, id: VenueOrderId) -> bool {
+        self.by_venue.contains_key(&id)
+    }
+
+    /// Whether a stop of this strategy became this order.
+    pub fn made_stop(&self, state: &OrderState) -> bool {
+        self.stops.made(state).is_some()
+    }
+
     /// Looks up what a complete list of the open orders, asked for at `asked`, does not name though it should.
     pub fn missing_from(&mut self, at: Timestamp, asked: Timestamp, named: &[VenueOrderId]) {
         for flight in self.orders.values_mut() {
