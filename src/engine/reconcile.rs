@@ -6,6 +6,8 @@
 
 use std::collections::BTreeMap;
 
+use rust_decimal::Decimal;
+
 use super::desk::Desk;
 use super::effect::{AlertLevel, ReconcileView};
 use super::exchange_control::ExchangeControl;
@@ -13,7 +15,7 @@ use super::live_gate::{held, side_of};
 use super::order_manager::{OrderDraft, order_id};
 use super::record::{Difference, FundingRecord, ReconcileRecord, Record};
 use super::state::State;
-use crate::model::amount::{Money, Price, Quantity};
+use crate::model::amount::{AMOUNT_MAX, Money, Price, Quantity};
 use crate::model::ids::{ClientOrderId, StrategyId, Symbol};
 use crate::model::order::{Order, OrderReason, OrderType, Side};
 use crate::model::report::{ExecutionReport, Liquidity};
@@ -318,7 +320,11 @@ impl ExchangeControl {
                 return Err(Refusal::new(Reason::NoPrice, detail));
             };
             let missing = difference.venue - difference.ledger;
-            let (symbol, side, quantity) = (difference.symbol, Side::of(missing), missing.abs());
+            let (symbol, side) = (difference.symbol, Side::of(missing));
+            let quantity = missing.abs().min(self.adoptable(desk.state(), index, symbol, side));
+            if quantity.is_zero() {
+                continue;
+            }
             let (fee, reason) = (Money::ZERO, OrderReason::Request);
             facts.push(Fact { symbol, side, quantity, price, fee, reason });
         }
@@ -326,19 +332,30 @@ impl ExchangeControl {
         for fact in facts {
             let leg = format!("{}-{}", fact.symbol, desk.state().sequence);
             orders.push(self.book_fact(desk, index, &fact, "reconcile", &leg));
-            self.forget_difference(desk, fact.symbol);
+            self.lessen_difference(desk, fact.symbol, fact.side.signed(fact.quantity));
         }
         Ok(orders)
     }
 
-    /// Takes a difference away from every strategy that has it: one of them has booked it.
-    fn forget_difference(&mut self, desk: &mut Desk<'_>, symbol: Symbol) {
+    /// How much a strategy can take over: what closes it at most, while others trade the pair and may own the rest.
+    fn adoptable(&self, state: &State, index: usize, symbol: Symbol, side: Side) -> Quantity {
+        let all = Quantity::new(Decimal::from(AMOUNT_MAX));
+        let held = held(state, self.accounts[index].settings.id, symbol);
+        let members = self.venue_of(index).map_or(&[][..], |venue| &venue.members);
+        let mut others = members.iter().filter(|member| **member != index);
+        let shared = others.any(|other| self.market_of(*other, symbol).is_some());
+        if shared && side_of(held).is_some_and(|own| own != side) { held.abs() } else { all }
+    }
+
+    /// Takes what was booked off the difference of every strategy that has it.
+    fn lessen_difference(&mut self, desk: &mut Desk<'_>, symbol: Symbol, booked: Quantity) {
         for index in 0..self.accounts.len() {
             let strategy: StrategyId = self.accounts[index].settings.id;
-            let before = desk.state().live.differences(strategy).to_vec();
-            let differences: Vec<Difference> =
-                before.iter().filter(|difference| difference.symbol != symbol).cloned().collect();
-            if differences != before {
+            let mut differences = desk.state().live.differences(strategy).to_vec();
+            let own = differences.iter_mut().filter(|difference| difference.symbol == symbol);
+            let count = own.map(|difference| difference.ledger += booked).count();
+            differences.retain(|difference| difference.venue != difference.ledger);
+            if count > 0 {
                 desk.record(Record::Reconcile(ReconcileRecord { strategy, differences, time: desk.at }));
                 self.touch(index);
             }

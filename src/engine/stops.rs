@@ -143,7 +143,14 @@ impl ExchangeControl {
         };
         let store = state.store_id.expect("the store has an id since its first record");
         let (cause, leg) = (touched.cause.as_str(), touched.stop_id.as_str());
-        let id = order_id(store, settings.id, cause, position.opened_at, leg);
+        let first = order_id(store, settings.id, cause, position.opened_at, leg);
+        // A venue may make more than one order of a stop; each is one of its own here.
+        let known = state.orders.contains_key(&first) || state.live.orders.contains_key(&first);
+        let again = || format!("{leg}-{}", state.sequence);
+        let id = match known {
+            true => order_id(store, settings.id, cause, position.opened_at, &again()),
+            false => first,
+        };
         let reason = Some(OrderReason::of_stop(touched.cause));
         Some((key, Order { reason, ..draft.order(id, desk.at) }))
     }

@@ -305,7 +305,8 @@ impl Exchange for LiveExchange {
     ) {
         let key = (self.ground.settings.strategy, symbol);
         let touched = stop.and_then(|stop| stop.touched(market.trigger()?));
-        self.stops.protect(at, key, stop, market.instrument, &self.ground, reports);
+        let put = (stop, touched.is_some());
+        self.stops.protect(at, key, put, market.instrument, &self.ground, reports);
         if let (Some(stop), Some(cause)) = (stop, touched) {
             let (stop_id, quantity) = (stop.stop_id, None);
             reports.push(ExecutionReport::Triggered { stop_id, symbol, cause, quantity });

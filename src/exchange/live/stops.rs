@@ -78,7 +78,7 @@ impl Stops {
         &mut self,
         at: Timestamp,
         (strategy, symbol): (StrategyId, Symbol),
-        stop: Option<&ProtectiveStop>,
+        (stop, touched): (Option<&ProtectiveStop>, bool),
         instrument: &Instrument,
         ground: &Ground,
         out: &mut Vec<ExecutionReport>,
@@ -96,6 +96,12 @@ impl Stops {
             return;
         };
         self.wanted.insert(symbol, stop.clone());
+        if touched {
+            // It becomes our order at once, or is watched here; the venue must not make another order of it.
+            let text = "the price is beyond the stop already; its prices are watched here".into();
+            out.push(ExecutionReport::Warned { order_id: stop.stop_id, code: "stop_not_kept", text });
+            return;
+        }
         let live = LiveStop {
             strategy,
             account: ground.settings.account,
@@ -171,12 +177,11 @@ impl Stops {
     /// Watches the stops that the venue does not keep.
     pub fn on_price(&mut self, symbol: Symbol, last: Option<Price>, out: &mut Vec<ExecutionReport>) {
         let Some(last) = last else { return };
-        for flight in self.flights.values().filter(|flight| flight.watched && !flight.live.leaves) {
-            if let Some(cause) = flight.live.stop.touched(last).filter(|_| flight.live.stop.symbol == symbol)
-            {
-                let stop_id = flight.live.stop.stop_id;
-                out.push(ExecutionReport::Triggered { stop_id, symbol, cause, quantity: None });
-            }
+        let Some(stop) = self.wanted.get(&symbol) else { return };
+        let at_venue = self.flights.get(&stop.stop_id).is_some_and(|flight| !flight.watched);
+        if let Some(cause) = stop.touched(last).filter(|_| !at_venue) {
+            let stop_id = stop.stop_id;
+            out.push(ExecutionReport::Triggered { stop_id, symbol, cause, quantity: None });
         }
     }
 
