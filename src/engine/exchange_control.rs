@@ -36,6 +36,8 @@ pub struct ExchangeControl {
     pub(super) flattening: bool,
     /// The accounts at venues.
     pub(super) venues: Vec<VenueAccount>,
+    /// When they were last looked at.
+    pub(super) woken: Timestamp,
     pub(super) reports: Vec<ExecutionReport>,
 }
 
@@ -51,6 +53,8 @@ pub struct Account {
     pub(super) dirty: Dirty,
     pub(super) published_at: Option<Timestamp>,
     pub(super) positions_dirty: BTreeSet<Symbol>,
+    /// Until when no exit is made anew because the venue refused the last one, and how often it did.
+    pub(super) exit_pauses: BTreeMap<Symbol, (Timestamp, u32)>,
 }
 
 /// The figures of a type or of all strategies.
@@ -87,6 +91,7 @@ impl ExchangeControl {
             peaks_journalled: Timestamp::MIN,
             flattening: true,
             venues: VenueAccount::all(settings),
+            woken: Timestamp::MIN,
             reports: Vec::new(),
         };
         let mut types: BTreeMap<StrategyType, Vec<usize>> = BTreeMap::new();
@@ -137,10 +142,10 @@ impl ExchangeControl {
     }
 
     /// When an exchange wants to be woken next.
-    pub fn next_wakeup(&self) -> Option<Timestamp> {
+    pub fn next_wakeup(&self, state: &State, prices: &PriceModule) -> Option<Timestamp> {
         let wakeups = self.accounts.iter().filter_map(|account| account.exchange.next_wakeup());
         let simulated = wakeups.map(|(due, _)| due).min();
-        let venues = if self.venues.is_empty() { None } else { self.venues_due() };
+        let venues = if self.venues.is_empty() { None } else { self.venues_due(state, prices) };
         [simulated, venues].into_iter().flatten().min()
     }
 
@@ -170,6 +175,12 @@ impl ExchangeControl {
         if !order.reduce_only {
             self.accounts[index].entries.push_back(desk.at);
         }
+        if !order.reduce_only {
+            self.note_route(desk, index);
+        }
+        if !order.reduce_only {
+            self.note_route(desk, index);
+        }
         desk.record(Record::Order(order));
         let mut reports = std::mem::take(&mut self.reports);
         self.accounts[index].exchange.submit(desk.at, approved, &view, &mut reports);
@@ -197,10 +208,16 @@ impl ExchangeControl {
 
     /// Sends what is missing to close every position of a strategy at the market. `cause` makes the order ids.
     pub fn close_positions(&mut self, desk: &mut Desk<'_>, index: usize, cause: &str) {
+        if self.blocked(desk.state(), index).is_some() {
+            return;
+        }
         let strategy = self.accounts[index].settings.id;
         let positions: Vec<(Symbol, Quantity)> =
             desk.state().strategies[&strategy].positions.values().map(|p| (p.symbol, p.quantity)).collect();
         for (symbol, quantity) in positions {
+            if self.is_exit_paused(desk.at, index, symbol) {
+                continue;
+            }
             let missing =
                 quantity.abs() - self.working_exits(desk.state(), index, symbol, quantity, is_sent_exit);
             if !missing.is_positive() || self.market_of(index, symbol).is_none() {
@@ -347,6 +364,7 @@ impl Account {
             dirty: Dirty::No,
             published_at: None,
             positions_dirty: BTreeSet::new(),
+            exit_pauses: BTreeMap::new(),
         }
     }
 

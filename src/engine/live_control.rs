@@ -7,13 +7,19 @@
 use super::desk::Desk;
 use super::effect::{AlertLevel, Effect};
 use super::exchange_control::ExchangeControl;
-use super::record::{Record, SnapshotRecord};
+use super::price_module::PriceModule;
+use super::reconcile::Suspects;
+use super::record::{Difference, Record, SnapshotRecord};
 use super::settings::{AccountSettings, EngineSettings};
+use super::state::State;
 use crate::exchange::live::{LiveExchange, sane};
-use crate::model::ids::{StrategyId, VenueOrderId};
+use crate::model::ids::{StrategyId, Symbol, VenueOrderId};
+use crate::model::order::{OrderReason, OrderStatus};
 use crate::model::report::ExecutionReport;
 use crate::model::time::Timestamp;
-use crate::model::trading::{AccountReport, AccountSnapshot, Dispatch, VenueReport, VenueRequest};
+use crate::model::trading::{
+    AccountCheck, AccountReport, AccountSnapshot, Dispatch, VenueBalance, VenueReport, VenueRequest,
+};
 
 /// An account is asked for everything at least this often, in milliseconds.
 pub const SNAPSHOT_MS: i64 = 300_000;
@@ -21,6 +27,8 @@ pub const SNAPSHOT_MS: i64 = 300_000;
 const SNAPSHOT_ANSWER_MS: i64 = 30_000;
 /// How long a fill may wait for its proof before it is asked for, in milliseconds.
 const PROOF_MS: i64 = 5_000;
+/// How soon a hint of the venue is followed by a snapshot, in milliseconds.
+const HINT_MS: i64 = 10_000;
 /// Fills are asked for from this long before the first order of an account, in milliseconds.
 const SINCE_MS: i64 = 60_000;
 
@@ -30,8 +38,27 @@ pub struct VenueAccount {
     pub(super) settings: AccountSettings,
     /// Its strategies, by their places in the list of accounts.
     pub(super) members: Vec<usize>,
-    /// Whether the private stream is up.
-    pub(super) link: bool,
+    /// Since when the private stream is down.
+    pub(super) down_since: Option<Timestamp>,
+    /// Who the keys belong to, once that was checked.
+    pub(super) check: Option<AccountCheck>,
+    /// How far the venue's clock is ahead, in milliseconds.
+    pub(super) skew_ms: Option<i64>,
+    /// Since when that is too far.
+    pub(super) skewed_since: Option<Timestamp>,
+    /// Whether the dead man's time is up.
+    pub(super) dead: bool,
+    /// What the venue has free, and when we heard of it.
+    pub(super) balance: Option<VenueBalance>,
+    pub(super) balance_at: Timestamp,
+    /// Whether it was compared with the venue since the link came up.
+    pub(super) clean: bool,
+    /// Differences that wait for another snapshot.
+    pub(super) suspects: Option<Suspects>,
+    /// Differences that concern no strategy, as they were told.
+    pub(super) foreign: Vec<Difference>,
+    /// When an order was last sent or a fill booked.
+    pub(super) booked_at: Timestamp,
     /// The snapshot that is waited for, by the time when it was asked for.
     pub(super) asked: Option<Timestamp>,
     /// When the next one is asked for.
@@ -48,7 +75,17 @@ impl VenueAccount {
             VenueAccount {
                 settings: account.clone(),
                 members: (0..settings.strategies.len()).filter(trades).collect(),
-                link: false,
+                down_since: None,
+                check: None,
+                skew_ms: None,
+                skewed_since: None,
+                dead: false,
+                balance: None,
+                balance_at: Timestamp::MIN,
+                clean: false,
+                suspects: None,
+                foreign: Vec::new(),
+                booked_at: Timestamp::MIN,
                 asked: None,
                 due: None,
                 taken: None,
@@ -61,11 +98,18 @@ impl VenueAccount {
 impl ExchangeControl {
     /// Asks after every order and every account.
     pub(super) fn start_venues(&mut self, desk: &mut Desk<'_>) {
+        self.tell_blocked(desk);
         for venue in 0..self.venues.len() {
+            let name = self.venues[venue].settings.id;
+            let mode = desk.state().live.accounts.get(&name).and_then(|account| account.position_mode);
             for index in self.venues[venue].members.clone() {
-                self.with_live(desk, index, |live, at, reports| live.start(at, reports));
+                self.with_live(desk, index, |live, at, reports| {
+                    mode.into_iter().for_each(|mode| live.set_position_mode(mode));
+                    live.start(at, reports);
+                });
             }
             self.venues[venue].due = Some(desk.at);
+            self.venues[venue].down_since = Some(desk.at);
         }
         self.on_venues_due(desk);
     }
@@ -79,26 +123,20 @@ impl ExchangeControl {
             return desk.alert(AlertLevel::Error, "venue_nonsense", None, text);
         }
         match &report.report {
-            VenueReport::Link { up, .. } => {
-                self.venues[venue].link = *up;
-                if *up {
-                    self.venues[venue].asked = None;
-                    self.venues[venue].due = Some(desk.at);
-                }
-            }
+            VenueReport::Link { up, .. } => self.on_link(desk.at, venue, *up),
             VenueReport::Snapshot(snapshot) => self.on_snapshot(desk, venue, snapshot),
-            VenueReport::Check(check) => {
-                for index in self.venues[venue].members.clone() {
-                    let mode = check.position_mode;
-                    self.with_live(desk, index, |live, _, _| live.set_position_mode(mode));
-                }
+            VenueReport::Check(check) => self.on_check(desk, venue, check),
+            VenueReport::Skew { ms } => self.on_skew(desk.at, venue, *ms),
+            VenueReport::Funding(funding) => self.on_funding(desk, venue, funding),
+            VenueReport::Balance(balance) => self.on_balance(desk.at, venue, *balance),
+            // Only a hint: what changed there is in the snapshot.
+            VenueReport::Position(_) => {
+                let account = &mut self.venues[venue];
+                let soon = desk.at.plus_ms(HINT_MS);
+                account.due = Some(account.due.map_or(soon, |due| due.min(soon)));
             }
-            VenueReport::Skew { .. }
-            | VenueReport::Stop(_)
-            | VenueReport::Funding(_)
-            | VenueReport::Position(_)
-            | VenueReport::Balance(_) => {}
             VenueReport::Order(_)
+            | VenueReport::Stop(_)
             | VenueReport::Acknowledged { .. }
             | VenueReport::Refused { .. }
             | VenueReport::NotSent { .. }
@@ -108,6 +146,22 @@ impl ExchangeControl {
             | VenueReport::Fills(_) => self.on_order_report(desk, venue, &report.report),
         }
         self.on_venues_due(desk);
+    }
+
+    fn on_link(&mut self, at: Timestamp, venue: usize, up: bool) {
+        let account = &mut self.venues[venue];
+        account.down_since = if up { None } else { account.down_since.or(Some(at)) };
+        if up {
+            (account.asked, account.due) = (None, Some(at));
+            (account.clean, account.suspects) = (false, None);
+        }
+    }
+
+    fn on_balance(&mut self, at: Timestamp, venue: usize, balance: VenueBalance) {
+        let account = &mut self.venues[venue];
+        if account.balance.is_none_or(|known| known.time <= balance.time) {
+            (account.balance, account.balance_at) = (Some(balance), at);
+        }
     }
 
     fn on_order_report(&mut self, desk: &mut Desk<'_>, venue: usize, report: &VenueReport) {
@@ -138,11 +192,20 @@ impl ExchangeControl {
                 for state in orders() {
                     live.on_order(at, state, reports);
                 }
+            });
+            // Once more, because orders of touched stops are known only now.
+            self.with_live(desk, index, |live, at, reports| {
+                for fill in &snapshot.fills {
+                    live.on_fill(at, fill, reports);
+                }
                 live.on_stops(at, snapshot.asked, &snapshot.stops, reports);
                 live.missing_from(at, snapshot.asked, &named);
             });
         }
+        self.book_forced(desk, venue, snapshot);
         self.note_snapshot(desk, venue, snapshot);
+        self.on_balance(desk.at, venue, snapshot.balance);
+        self.compare(desk, venue, snapshot);
     }
 
     /// Records how far the account's executions are taken over, and forgets what is done.
@@ -163,10 +226,10 @@ impl ExchangeControl {
     }
 
     /// When an order or an account wants something.
-    pub(super) fn venues_due(&self) -> Option<Timestamp> {
+    pub(super) fn venues_due(&self, state: &State, prices: &PriceModule) -> Option<Timestamp> {
         let orders = self.accounts.iter().filter_map(|account| account.exchange.live()?.next_due());
         let accounts = self.venues.iter().filter_map(|venue| self.snapshot_due(venue));
-        orders.chain(accounts).min()
+        orders.chain(accounts).chain(self.dead_man_due(state, prices)).chain(self.exits_due()).min()
     }
 
     fn snapshot_due(&self, venue: &VenueAccount) -> Option<Timestamp> {
@@ -186,6 +249,11 @@ impl ExchangeControl {
 
     /// Does what is due for orders and accounts.
     pub(super) fn on_venues_due(&mut self, desk: &mut Desk<'_>) {
+        if self.venues.is_empty() {
+            return;
+        }
+        self.woken = desk.at;
+        self.on_dead_man(desk);
         for venue in 0..self.venues.len() {
             for index in self.venues[venue].members.clone() {
                 let due = self.accounts[index].exchange.live().and_then(LiveExchange::next_due);
@@ -227,7 +295,14 @@ impl ExchangeControl {
     pub(super) fn pass_on(&mut self, desk: &mut Desk<'_>, index: usize, report: &ExecutionReport) {
         let strategy: StrategyId = self.accounts[index].settings.id;
         match report {
+            ExecutionReport::Filled { .. } => {
+                self.moved(desk.at, index);
+                self.accounts[index].exit_pauses.clear();
+            }
             ExecutionReport::Ask(request) => {
+                if matches!(**request, VenueRequest::Place(_)) {
+                    self.moved(desk.at, index);
+                }
                 let account = self.accounts[index].settings.account;
                 let account = account.expect("only an exchange with an account asks a venue");
                 let request = request.as_ref().clone();
@@ -236,8 +311,38 @@ impl ExchangeControl {
             ExecutionReport::Warned { order_id, code, text } => {
                 desk.alert(AlertLevel::Error, code, Some(strategy), format!("order {order_id}: {text}"));
             }
-            ExecutionReport::Status { .. } => self.touch(index),
+            ExecutionReport::Status { order_id, status, reason } => {
+                self.touch(index);
+                let order = desk.state().orders.get(order_id).filter(|order| order.reduce_only);
+                let failed = *status == OrderStatus::Rejected || *reason == Some(OrderReason::Venue);
+                if let Some(symbol) = order.filter(|_| failed).map(|order| order.symbol) {
+                    self.pause_exits(desk.at, index, symbol);
+                }
+            }
             _ => {}
         }
+    }
+
+    /// After a refused exit the next one waits, longer each time, up to a minute.
+    fn pause_exits(&mut self, at: Timestamp, index: usize, symbol: Symbol) {
+        let (until, tries) = self.accounts[index].exit_pauses.entry(symbol).or_insert((at, 0));
+        *until = at.plus_ms((1_000 << (*tries).min(6)).min(60_000));
+        *tries += 1;
+    }
+
+    pub(super) fn is_exit_paused(&self, at: Timestamp, index: usize, symbol: Symbol) -> bool {
+        self.accounts[index].exit_pauses.get(&symbol).is_some_and(|(until, _)| at < *until)
+    }
+
+    /// When a flattening that waits may try again.
+    fn exits_due(&self) -> Option<Timestamp> {
+        let pauses = self.accounts.iter().flat_map(|account| account.exit_pauses.values());
+        pauses.map(|(until, _)| *until).filter(|until| *until > self.woken).min().filter(|_| self.flattening)
+    }
+
+    fn moved(&mut self, at: Timestamp, index: usize) {
+        let account = self.accounts[index].settings.account;
+        let venue = self.venues.iter_mut().find(|venue| Some(venue.settings.id) == account);
+        venue.into_iter().for_each(|venue| venue.booked_at = at);
     }
 }

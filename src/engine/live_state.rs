@@ -1,17 +1,20 @@
 //! What survives of live trading beyond the ledgers: orders at venues, accounts, and open questions.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
-use super::record::{Correction, SnapshotRecord};
+use super::record::{
+    AccountRecord, Correction, Difference, FundingRecord, ReconcileRecord, Route, RouteRecord, SnapshotRecord,
+};
 use super::state::State;
 use crate::model::amount::Money;
-use crate::model::ids::{AccountId, ClientOrderId, VenueOrderId};
+use crate::model::ids::{AccountId, ClientOrderId, StrategyId, VenueOrderId};
 use crate::model::live::{Figures, LiveNote, LiveOrder, LiveStop};
 use crate::model::order::{Order, Side};
 use crate::model::report::Fill;
 use crate::model::time::Timestamp;
+use crate::model::trading::{Environment, PositionMode};
 
 /// The folded state of live trading.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -22,6 +25,8 @@ pub struct LiveState {
     pub stops: BTreeMap<ClientOrderId, LiveStop>,
     /// What is known of each account that was ever traded.
     pub accounts: BTreeMap<AccountId, AccountState>,
+    /// What is known of each strategy that ever traded live.
+    pub strategies: BTreeMap<StrategyId, LiveStrategy>,
 }
 
 /// What is remembered of an account.
@@ -33,7 +38,25 @@ pub struct AccountState {
     pub asked: Option<Timestamp>,
     /// When the account first sent an order.
     pub since: Option<Timestamp>,
+    /// Its id at the venue, and its world there.
+    pub identity: Option<(String, Environment)>,
+    /// How it holds positions, as last told.
+    pub position_mode: Option<PositionMode>,
+    /// The latest funding payments that were booked.
+    pub funding: VecDeque<String>,
 }
+
+/// What is remembered of a strategy's live trading.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LiveStrategy {
+    /// Where its position is, or was last.
+    pub route: Option<Route>,
+    /// What venue and ledger differ by.
+    pub differences: Vec<Difference>,
+}
+
+/// How many funding payments of an account are remembered.
+const FUNDING_MAX: usize = 512;
 
 impl LiveState {
     /// The order behind an id, also if it ended.
@@ -55,6 +78,30 @@ impl LiveState {
             let notional = if fill.side == Side::Buy { spent } else { -spent };
             live.ledger = live.ledger.with(Figures { quantity: fill.quantity, notional, fee: fill.fee });
         }
+    }
+
+    /// Where a strategy's position is.
+    pub fn route(&self, strategy: StrategyId) -> Option<&Route> {
+        self.strategies.get(&strategy)?.route.as_ref()
+    }
+
+    /// What venue and ledger differ by for a strategy.
+    pub fn differences(&self, strategy: StrategyId) -> &[Difference] {
+        self.strategies.get(&strategy).map_or(&[], |live| &live.differences)
+    }
+
+    pub(super) fn apply_account(&mut self, record: &AccountRecord) {
+        let account = self.accounts.entry(record.account).or_default();
+        account.identity = Some((record.uid.clone(), record.environment));
+        account.position_mode = Some(record.position_mode);
+    }
+
+    pub(super) fn apply_route(&mut self, record: &RouteRecord) {
+        self.strategies.entry(record.strategy).or_default().route = Some(record.route.clone());
+    }
+
+    pub(super) fn apply_reconcile(&mut self, record: &ReconcileRecord) {
+        self.strategies.entry(record.strategy).or_default().differences = record.differences.clone();
     }
 
     pub(super) fn apply_stop(&mut self, stop: &LiveStop) {
@@ -86,6 +133,22 @@ impl State {
             let live =
                 LiveOrder { order: order.clone(), fills: 0, ledger: Figures::default(), note: note.clone() };
             self.live.orders.insert(note.order_id, live);
+        }
+    }
+
+    /// A share of a funding payment; the payment is remembered by its id.
+    pub(super) fn apply_funding(&mut self, record: &FundingRecord) {
+        let account = self.live.accounts.entry(record.account).or_default();
+        if account.funding.back() != Some(&record.id) {
+            account.funding.push_back(record.id.clone());
+            if account.funding.len() > FUNDING_MAX {
+                account.funding.pop_front();
+            }
+        }
+        let Some(strategy) = self.strategies.get_mut(&record.strategy) else { return };
+        strategy.funding += record.amount;
+        if let Some(position) = strategy.positions.get_mut(&record.symbol) {
+            position.funding += record.amount;
         }
     }
 

@@ -17,11 +17,13 @@ pub mod guard;
 pub mod kpi;
 pub mod level_control;
 pub mod live_control;
+pub mod live_gate;
 pub mod live_state;
 pub mod order_manager;
 pub mod portfolio;
 pub mod price_module;
 pub mod publication;
+pub mod reconcile;
 pub mod record;
 pub mod request_history;
 pub mod requests;
@@ -168,7 +170,7 @@ impl Engine {
         let outage = self.store_failed_at.map(|failed| failed.plus_ms(STORE_OUTAGE_MS_MAX));
         [
             self.prices.next_wakeup(),
-            self.exchanges.next_wakeup(),
+            self.exchanges.next_wakeup(&self.state, &self.prices),
             self.exchanges.publication_due(),
             self.exchanges.peak_due(),
             self.exchanges.day_due(&self.state),

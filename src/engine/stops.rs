@@ -91,6 +91,9 @@ impl ExchangeControl {
         touched: Touched,
         reports: &mut Vec<ExecutionReport>,
     ) {
+        if self.blocked(desk.state(), index).is_some() {
+            return;
+        }
         let Some((key, order)) = self.stop_order(desk, index, &touched) else { return };
         let symbol = touched.symbol;
         let closing = order.side;
@@ -118,7 +121,10 @@ impl ExchangeControl {
         let key = self.market_of(index, symbol)?;
         let settings = &self.accounts[index].settings;
         let position = state.strategies[&settings.id].positions.get(&symbol)?;
-        let stops = state.stops.of_position(settings.id, symbol).filter(|stops| stops.kept.is_some())?;
+        let stops = state
+            .stops
+            .of_position(settings.id, symbol)
+            .filter(|stops| stops.kept.is_some() || touched.quantity.is_some())?;
         let held = position.quantity.abs();
         let at_market = |order: &Order| order.order_type == OrderType::Market;
         let closed = || self.working_exits(state, index, symbol, position.quantity, at_market);
@@ -137,7 +143,14 @@ impl ExchangeControl {
         };
         let store = state.store_id.expect("the store has an id since its first record");
         let (cause, leg) = (touched.cause.as_str(), touched.stop_id.as_str());
-        let id = order_id(store, settings.id, cause, position.opened_at, leg);
+        let first = order_id(store, settings.id, cause, position.opened_at, leg);
+        // A venue may make more than one order of a stop; each is one of its own here.
+        let known = state.orders.contains_key(&first) || state.live.orders.contains_key(&first);
+        let again = || format!("{leg}-{}", state.sequence);
+        let id = match known {
+            true => order_id(store, settings.id, cause, position.opened_at, &again()),
+            false => first,
+        };
         let reason = Some(OrderReason::of_stop(touched.cause));
         Some((key, Order { reason, ..draft.order(id, desk.at) }))
     }

@@ -127,7 +127,11 @@ impl Index {
             | Record::Live(_)
             | Record::Correction(_)
             | Record::Snapshot(_)
-            | Record::LiveStop(_) => {}
+            | Record::LiveStop(_)
+            | Record::Account(_)
+            | Record::Route(_)
+            | Record::Reconcile(_)
+            | Record::Funding(_) => {}
         }
         self.meta.applied = sequence;
         Ok(())

@@ -10,6 +10,8 @@ mod rig;
 mod scenario;
 #[path = "../support/mod.rs"]
 mod support;
+#[path = "../support/venue_words.rs"]
+mod venue_words;
 
 mod absence;
 mod blofin;

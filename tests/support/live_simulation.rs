@@ -14,12 +14,12 @@ use tradebus::engine::record::Record;
 use tradebus::engine::settings::EngineSettings;
 use tradebus::message::request::{self, Op};
 use tradebus::model::amount::{Money, Quantity};
-use tradebus::model::ids::{AccountId, ClientOrderId, Symbol};
-use tradebus::model::order::{Order, OrderStatus, Side};
+use tradebus::model::ids::{AccountId, ClientOrderId, StrategyId, Symbol};
+use tradebus::model::order::{Order, OrderReason, OrderStatus, Side};
 use tradebus::model::time::Timestamp;
 use tradebus::model::trading::{
     AccountCheck, AccountReport, Dispatch, Environment, PositionMode, VenueOrderStatus, VenueReport,
-    VenueRequest,
+    VenueRequest, VenueStopStatus,
 };
 
 use crate::rig;
@@ -27,7 +27,8 @@ use crate::support::model_venue::{ModelVenue, is_open};
 use crate::support::random::Random;
 
 /// The strategies and the pair that each trades.
-pub const STRATEGIES: [(&str, &str); 2] = [("a", "BTC-USDT"), ("b", "ETH-USDT")];
+pub const STRATEGIES: [(&str, &str); 3] = [("a", "BTC-USDT"), ("b", "ETH-USDT"), ("c", "BTC-USDT")];
+const SYMBOLS: [&str; 2] = ["BTC-USDT", "ETH-USDT"];
 const ACCOUNT: &str = "main";
 const STEPS: usize = 120;
 
@@ -122,6 +123,9 @@ pub fn run(seed: u64) -> Outcome {
         simulation.step();
     }
     simulation.heal();
+    if std::env::var_os("TRACE").is_some() {
+        simulation.show();
+    }
     simulation.check();
     simulation.outcome
 }
@@ -142,6 +146,12 @@ impl Simulation {
                 self.advance(ms);
             }
             91..=93 => self.crash(),
+            94 => {
+                let symbol = Symbol::new(self.random.pick(&SYMBOLS)).unwrap();
+                let lot = Decimal::new(1 + self.random.below(900) as i64, 3);
+                self.venue.liquidate(self.now, symbol, Quantity::new(lot));
+                self.push();
+            }
             _ => {
                 let up = !self.link || self.random.one_in(2);
                 self.set_link(up);
@@ -292,7 +302,7 @@ impl Simulation {
     }
 
     fn move_prices(&mut self) {
-        for (index, (_, symbol)) in STRATEGIES.iter().enumerate() {
+        for (index, symbol) in SYMBOLS.iter().enumerate() {
             let base = [100_000, 30_000][index];
             let tenths = base + self.random.below(base / 20);
             let price = rig::price(&Decimal::new(tenths as i64, 1).to_string());
@@ -311,6 +321,13 @@ impl Simulation {
         let mut json = format!(r#"{{"id":"n{id}","symbol":"{symbol}","action":"{action}","time":{time}"#);
         if action != "flat" {
             json += &format!(r#","quantity":{}"#, Decimal::new(1 + self.random.below(3_000) as i64, 3));
+        }
+        if action != "flat" && self.random.one_in(3) {
+            let price = self.venue.prices[&Symbol::new(symbol).unwrap()];
+            let (near, far) = (Decimal::new(98, 2), Decimal::new(102, 2));
+            let below = ["long", "buy"].contains(&action);
+            let stop = price.value() * if below { near } else { far };
+            json += &format!(r#","stop_loss":{}"#, stop.round_dp(1));
         }
         if self.random.one_in(3) {
             let price = self.venue.prices[&Symbol::new(symbol).unwrap()];
@@ -336,6 +353,7 @@ impl Simulation {
         self.tell(VenueReport::Link { up, text: String::new() });
         if up {
             self.tell(check());
+            self.tell(VenueReport::Skew { ms: 40 });
         }
     }
 
@@ -396,6 +414,21 @@ impl Simulation {
         self.check_fold();
     }
 
+    /// What both sides hold, for a person who looks for a fault.
+    fn show(&self) {
+        self.venue.fills.iter().for_each(|fill| println!("venue: {fill:?}"));
+        self.venue.own.iter().for_each(|order| println!("made: {order:?}"));
+        self.alerts.iter().for_each(|alert| println!("alert: {alert}"));
+        for record in &self.journal {
+            if matches!(
+                record,
+                Record::Fill(_) | Record::Snapshot(_) | Record::Live(_) | Record::Reconcile(_)
+            ) {
+                println!("{record:?}");
+            }
+        }
+    }
+
     fn check_fold(&self) {
         let mut state = rig::fold(&self.journal);
         for effect in self.waiting.iter().flatten() {
@@ -433,6 +466,11 @@ impl Simulation {
             assert_eq!(order.status, expected, "{id}: {order:?}\n{booked:?}");
         }
         for (id, order) in &orders {
+            let made_there = order.is_of_stop() || order.reason == Some(OrderReason::Liquidation);
+            if made_there && !self.venue.orders.contains_key(id) {
+                assert!(order.status.is_final(), "{order:?}");
+                continue;
+            }
             let there = self.venue.orders.get(id);
             let absent = matches!(order.status, OrderStatus::Rejected | OrderStatus::Cancelled);
             assert!(there.is_some() || absent, "{id}: not at the venue, {order:?}");
@@ -445,26 +483,43 @@ impl Simulation {
                 assert!(told, "{id}: given up, and nobody was told");
             }
         }
-        STRATEGIES.iter().for_each(|(strategy, symbol)| self.check_ledger(strategy, symbol));
+        SYMBOLS.iter().for_each(|symbol| self.check_ledgers(symbol));
+        self.check_stops();
     }
 
-    /// Quantity, money and fees of a strategy are those of the venue's fills, to the last digit.
-    fn check_ledger(&self, strategy: &str, symbol: &str) {
-        let symbol = Symbol::new(symbol).unwrap();
-        let state = self.engine.state();
-        let ledger = state.strategies.iter().find(|(id, _)| id.as_str() == strategy).unwrap().1;
+    /// Quantity, money and fees of the strategies of a pair are those of the venue's fills, to the last digit.
+    fn check_ledgers(&self, symbol: &str) {
         let (mut quantity, mut spent, mut fees) = (Quantity::ZERO, Money::ZERO, Money::ZERO);
-        for fill in self.venue.fills.iter().filter(|fill| fill.symbol == symbol) {
+        let symbol_id = Symbol::new(symbol).unwrap();
+        for fill in self.venue.fills.iter().filter(|fill| fill.symbol == symbol_id) {
             quantity += fill.side.signed(fill.quantity);
             let notional = fill.price.times(fill.quantity);
             spent += if fill.side == Side::Buy { notional } else { -notional };
             fees += fill.fee;
         }
-        let held = ledger.positions.get(&symbol);
-        assert_eq!(held.map_or(Quantity::ZERO, |held| held.quantity), quantity, "{strategy}: position");
-        assert_eq!(ledger.fees, fees, "{strategy}: fees");
-        let cost = held.map_or(Money::ZERO, |held| held.cost);
-        assert_eq!(cost - ledger.realized_pnl, spent, "{strategy}: money");
+        let (mut held, mut booked, mut paid) = (Quantity::ZERO, Money::ZERO, Money::ZERO);
+        for (strategy, _) in STRATEGIES.iter().filter(|(_, traded)| *traded == symbol) {
+            let strategy = StrategyId::new(strategy).unwrap();
+            let ledger = &self.engine.state().strategies[&strategy];
+            let position = ledger.positions.get(&symbol_id);
+            held += position.map_or(Quantity::ZERO, |position| position.quantity);
+            booked += position.map_or(Money::ZERO, |position| position.cost) - ledger.realized_pnl;
+            paid += ledger.fees;
+            let differences = self.engine.state().live.differences(strategy);
+            assert!(differences.is_empty(), "{strategy}: {differences:?}");
+        }
+        assert_eq!((held, paid, booked), (quantity, fees, spent), "{symbol}: position, fees, money");
+    }
+
+    /// The venue keeps exactly the stops that positions have.
+    fn check_stops(&self) {
+        let live = self.venue.stops.values().filter(|stop| stop.status == VenueStopStatus::Live);
+        let there: BTreeMap<_, _> =
+            live.map(|stop| (stop.stop_id.unwrap(), stop.quantity.unwrap())).collect();
+        let kept = self.engine.state().stops.positions().filter_map(|(.., stops)| stops.kept.as_ref());
+        let wanted: BTreeMap<_, _> = kept.map(|stop| (stop.stop_id, stop.quantity)).collect();
+        let watched = self.alerts.iter().any(|text| text.contains("its prices are watched here"));
+        assert!(there == wanted || watched, "stops: at the venue {there:?}, kept {wanted:?}");
     }
 }
 

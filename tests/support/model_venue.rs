@@ -11,8 +11,8 @@ use tradebus::model::ids::{ClientOrderId, Symbol, VenueOrderId};
 use tradebus::model::order::{OrderType, Side};
 use tradebus::model::time::Timestamp;
 use tradebus::model::trading::{
-    AccountSnapshot, OrderCategory, OrderState, PlaceOrder, PositionSide, VenueBalance, VenueFill,
-    VenueOrderStatus, VenuePosition, VenueRefusal, VenueReport, VenueRequest,
+    AccountSnapshot, OrderCategory, OrderState, PlaceOrder, PlaceStop, PositionSide, StopState, VenueBalance,
+    VenueFill, VenueOrderStatus, VenuePosition, VenueRefusal, VenueReport, VenueRequest, VenueStopStatus,
 };
 
 use super::random::Random;
@@ -41,6 +41,10 @@ pub struct ModelVenue {
     pub prices: BTreeMap<Symbol, Price>,
     /// What is pushed on the private stream.
     pub pushed: Vec<VenueReport>,
+    /// Orders that the venue made itself.
+    pub own: Vec<OrderState>,
+    /// Stops by our ids.
+    pub stops: BTreeMap<ClientOrderId, StopState>,
     /// Whether it refuses orders at random.
     pub moody: bool,
     next_id: u64,
@@ -50,6 +54,7 @@ impl ModelVenue {
     /// Moves a price; what rests may fill, in parts.
     pub fn set_price(&mut self, now: Timestamp, symbol: Symbol, price: Price, random: &mut Random) {
         self.prices.insert(symbol, price);
+        self.trigger_stops(now, symbol, price);
         let ids: Vec<ClientOrderId> = self.orders.keys().copied().collect();
         for id in ids {
             let order = &self.orders[&id];
@@ -76,8 +81,109 @@ impl ModelVenue {
             VenueRequest::Snapshot { asked, fills_after, since } => {
                 Some(self.snapshot(now, *asked, *fills_after, *since))
             }
-            _ => None,
+            VenueRequest::PlaceStop(place) => Some(self.place_stop(now, place)),
+            VenueRequest::CancelStop { stop_id, .. } => {
+                let stop = self.stops.get_mut(stop_id).filter(|s| s.status == VenueStopStatus::Live)?;
+                stop.status = VenueStopStatus::Cancelled;
+                Some(VenueReport::Stop(Box::new(stop.clone())))
+            }
+            VenueRequest::LookupStop { stop_id, asked, .. } => Some(match self.stops.get(stop_id) {
+                Some(stop) => VenueReport::Stop(Box::new(stop.clone())),
+                None => VenueReport::NotFound { order_id: *stop_id, asked: *asked },
+            }),
         }
+    }
+
+    fn place_stop(&mut self, now: Timestamp, place: &PlaceStop) -> VenueReport {
+        let order_id = place.stop_id;
+        let late = now > place.expires.plus_ms(SIGNATURE_MS);
+        if late || self.stops.contains_key(&order_id) {
+            let (code, text) = (if late { "152405" } else { "102002" }.into(), "no".into());
+            let refusal = VenueRefusal { code, text, duplicate: !late, transient: false };
+            return VenueReport::Refused { order_id, refusal };
+        }
+        let venue_order_id = self.id();
+        let stop = StopState {
+            stop_id: Some(order_id),
+            venue_order_id,
+            symbol: place.instrument.symbol(),
+            side: place.side,
+            status: VenueStopStatus::Live,
+            quantity: Some(place.quantity),
+            stop_loss: place.stop_loss,
+            take_profit: place.take_profit,
+            time: now,
+        };
+        self.stops.insert(order_id, stop);
+        VenueReport::Acknowledged { order_id, venue_order_id: Some(venue_order_id) }
+    }
+
+    /// What a price touches becomes an order at the market, reduce-only.
+    fn trigger_stops(&mut self, now: Timestamp, symbol: Symbol, price: Price) {
+        let touched = |stop: &StopState| {
+            let (low, high) = match stop.side {
+                Side::Sell => (stop.stop_loss, stop.take_profit),
+                Side::Buy => (stop.take_profit, stop.stop_loss),
+            };
+            stop.status == VenueStopStatus::Live
+                && stop.symbol == symbol
+                && (low.is_some_and(|low| price <= low) || high.is_some_and(|high| price >= high))
+        };
+        let ids: Vec<ClientOrderId> =
+            self.stops.iter().filter(|(_, stop)| touched(stop)).map(|(id, _)| *id).collect();
+        for id in ids {
+            let stop = self.stops.get_mut(&id).expect("it is there");
+            stop.status = VenueStopStatus::Triggered;
+            let stop = stop.clone();
+            self.pushed.push(VenueReport::Stop(Box::new(stop.clone())));
+            let held = self.position(symbol);
+            if held.is_zero() || Side::of(held) == stop.side {
+                continue;
+            }
+            let quantity = stop.quantity.expect("ours have a size").min(held.abs());
+            let of_stop = (Some(id), Some(stop.venue_order_id));
+            self.make(now, symbol, stop.side, quantity, OrderCategory::StopLoss, of_stop);
+        }
+    }
+
+    /// The venue closes a part of a position because it must.
+    pub fn liquidate(&mut self, now: Timestamp, symbol: Symbol, lot: Quantity) {
+        let held = self.position(symbol);
+        if !held.is_zero() {
+            let side = Side::of(held).opposite();
+            self.make(now, symbol, side, held.abs().min(lot), OrderCategory::Liquidation, (None, None));
+        }
+    }
+
+    fn make(
+        &mut self,
+        now: Timestamp,
+        symbol: Symbol,
+        side: Side,
+        quantity: Quantity,
+        category: OrderCategory,
+        (stop_id, venue_stop_id): (Option<ClientOrderId>, Option<VenueOrderId>),
+    ) {
+        let (id, price) = (self.id(), self.prices[&symbol]);
+        let fee = self.execute(now, id, symbol, side, quantity, price);
+        let state = OrderState {
+            order_id: None,
+            stop_id,
+            venue_order_id: id,
+            venue_stop_id,
+            symbol,
+            side,
+            position_side: PositionSide::Net,
+            category,
+            status: VenueOrderStatus::Filled,
+            quantity,
+            filled_quantity: quantity,
+            average_price: Some(price),
+            fee: Some(fee),
+            time: now,
+        };
+        self.pushed.push(VenueReport::Order(Box::new(state.clone())));
+        self.own.push(state);
     }
 
     /// The signed position.
@@ -216,15 +322,17 @@ impl ModelVenue {
         let ended = |order: &&BookOrder| {
             !is_open(order.status) && fills.iter().any(|fill| fill.venue_order_id == order.id)
         };
-        let zero = Money::ZERO;
+        let told = |order: &&OrderState| fills.iter().any(|fill| fill.venue_order_id == order.venue_order_id);
+        let own = self.own.iter().filter(told).cloned();
+        let money = Money::new(Decimal::from(1_000_000));
         VenueReport::Snapshot(Box::new(AccountSnapshot {
             asked,
             positions: self.positions(now),
             orders: self.orders.values().filter(|order| is_open(order.status)).map(state_of).collect(),
-            stops: Vec::new(),
-            orders_ended: self.orders.values().filter(ended).map(state_of).collect(),
+            stops: self.stops.values().filter(|s| s.status == VenueStopStatus::Live).cloned().collect(),
+            orders_ended: self.orders.values().filter(ended).map(state_of).chain(own).collect(),
             fills,
-            balance: VenueBalance { balance: zero, equity: zero, available: zero, time: now },
+            balance: VenueBalance { balance: money, equity: money, available: money, time: now },
         }))
     }
 

@@ -100,6 +100,10 @@ pub fn strategy(settings: &mut EngineSettings, words: &[&str]) {
     let strategy = settings.strategies.iter_mut().find(|strategy| strategy.id == id).unwrap();
     for (name, value) in pairs(&words[1..]) {
         match name {
+            "account" if value == "-" => {
+                strategy.account = None;
+                strategy.venue = VenueId::new("paper").unwrap();
+            }
             "account" => {
                 strategy.account = Some(AccountId::new(value).unwrap());
                 strategy.venue = VenueId::new("blofin").unwrap();

@@ -233,7 +233,11 @@ impl InFlight {
         }
         let proven = asked >= self.note.expires.plus_ms(ARRIVAL_MS_MAX);
         match self.note.venue_order_id {
-            None if proven => self.absent(at, "the venue does not know it", out),
+            None if proven => {
+                // The lookups that it took to prove it are no reason to hold an exit up.
+                self.tries = 0;
+                self.absent(at, "the venue does not know it", out);
+            }
             Some(id) if proven && !self.warned => {
                 let text = format!("the venue does not know its order {id} any more; it is looked up again");
                 self.warn("order_lost", text, out);

@@ -153,6 +153,16 @@ impl LiveExchange {
         self.with(order_id, |flight, _| flight.on_fill(at, fill, reports))
     }
 
+    /// Whether an order of the venue's is one of these.
+    pub fn knows(&self, id: VenueOrderId) -> bool {
+        self.by_venue.contains_key(&id)
+    }
+
+    /// Whether a stop of this strategy became this order.
+    pub fn made_stop(&self, state: &OrderState) -> bool {
+        self.stops.made(state).is_some()
+    }
+
     /// Looks up what a complete list of the open orders, asked for at `asked`, does not name though it should.
     pub fn missing_from(&mut self, at: Timestamp, asked: Timestamp, named: &[VenueOrderId]) {
         for flight in self.orders.values_mut() {
@@ -295,7 +305,8 @@ impl Exchange for LiveExchange {
     ) {
         let key = (self.ground.settings.strategy, symbol);
         let touched = stop.and_then(|stop| stop.touched(market.trigger()?));
-        self.stops.protect(at, key, stop, market.instrument, &self.ground, reports);
+        let put = (stop, touched.is_some());
+        self.stops.protect(at, key, put, market.instrument, &self.ground, reports);
         if let (Some(stop), Some(cause)) = (stop, touched) {
             let (stop_id, quantity) = (stop.stop_id, None);
             reports.push(ExecutionReport::Triggered { stop_id, symbol, cause, quantity });

@@ -30,6 +30,8 @@ pub struct Stops {
     wanted: BTreeMap<Symbol, ProtectiveStop>,
     /// Orders that the venue made of stops and that the engine is about to take over, and when they were told.
     made: BTreeMap<Symbol, (Timestamp, OrderState)>,
+    /// When the last list was asked for.
+    asked: Option<Timestamp>,
 }
 
 #[derive(Debug)]
@@ -39,6 +41,8 @@ struct StopFlight {
     tries: u32,
     /// Whether the venue does not keep it, so that its prices are watched here.
     watched: bool,
+    /// When we heard that it was touched. It stays known until a snapshot had to tell its order.
+    touched: Option<Timestamp>,
 }
 
 impl Stops {
@@ -54,7 +58,7 @@ impl Stops {
 
     /// After a restart: what may be at the venue.
     pub fn restore(&mut self, live: &LiveStop) {
-        let flight = StopFlight { live: live.clone(), due: None, tries: 0, watched: false };
+        let flight = StopFlight { live: live.clone(), due: None, tries: 0, watched: false, touched: None };
         self.flights.insert(live.stop.stop_id, flight);
     }
 
@@ -74,7 +78,7 @@ impl Stops {
         &mut self,
         at: Timestamp,
         (strategy, symbol): (StrategyId, Symbol),
-        stop: Option<&ProtectiveStop>,
+        (stop, touched): (Option<&ProtectiveStop>, bool),
         instrument: &Instrument,
         ground: &Ground,
         out: &mut Vec<ExecutionReport>,
@@ -92,6 +96,12 @@ impl Stops {
             return;
         };
         self.wanted.insert(symbol, stop.clone());
+        if touched {
+            // It becomes our order at once, or is watched here; the venue must not make another order of it.
+            let text = "the price is beyond the stop already; its prices are watched here".into();
+            out.push(ExecutionReport::Warned { order_id: stop.stop_id, code: "stop_not_kept", text });
+            return;
+        }
         let live = LiveStop {
             strategy,
             account: ground.settings.account,
@@ -102,7 +112,7 @@ impl Stops {
             leaves: false,
             gone: false,
         };
-        let mut flight = StopFlight { live, due: None, tries: 0, watched: false };
+        let mut flight = StopFlight { live, due: None, tries: 0, watched: false, touched: None };
         flight.place(at, ground, out);
         self.flights.insert(stop.stop_id, flight);
     }
@@ -131,15 +141,20 @@ impl Stops {
         true
     }
 
-    /// Takes the order that the venue made of a stop: the engine is told, and makes its own order of it.
-    pub fn on_made(&mut self, at: Timestamp, state: &OrderState, out: &mut Vec<ExecutionReport>) -> bool {
-        let named = |flight: &&StopFlight| {
+    /// The stop that became this order.
+    pub(super) fn made(&self, state: &OrderState) -> Option<&LiveStop> {
+        let flight = self.flights.values().find(|flight| {
             let venue_id = flight.live.venue_order_id;
             let own = state.stop_id == Some(flight.live.stop.stop_id);
             own || (state.venue_stop_id.is_some() && state.venue_stop_id == venue_id)
-        };
-        let Some(flight) = self.flights.values().find(named) else { return false };
-        let symbol = flight.live.stop.symbol;
+        });
+        flight.map(|flight| &flight.live)
+    }
+
+    /// Takes the order that the venue made of a stop: the engine is told, and makes its own order of it.
+    pub fn on_made(&mut self, at: Timestamp, state: &OrderState, out: &mut Vec<ExecutionReport>) -> bool {
+        let Some(live) = self.made(state) else { return false };
+        let symbol = live.stop.symbol;
         if state.symbol != symbol || !state.quantity.is_positive() {
             return false;
         }
@@ -147,8 +162,9 @@ impl Stops {
             OrderCategory::TakeProfit => StopCause::TakeProfit,
             _ => StopCause::StopLoss,
         };
+        let stop_id = live.stop.stop_id;
         self.made.insert(symbol, (at, state.clone()));
-        let (stop_id, quantity) = (flight.live.stop.stop_id, Some(state.quantity));
+        let quantity = Some(state.quantity);
         out.push(ExecutionReport::Triggered { stop_id, symbol, cause, quantity });
         true
     }
@@ -161,12 +177,11 @@ impl Stops {
     /// Watches the stops that the venue does not keep.
     pub fn on_price(&mut self, symbol: Symbol, last: Option<Price>, out: &mut Vec<ExecutionReport>) {
         let Some(last) = last else { return };
-        for flight in self.flights.values().filter(|flight| flight.watched && !flight.live.leaves) {
-            if let Some(cause) = flight.live.stop.touched(last).filter(|_| flight.live.stop.symbol == symbol)
-            {
-                let stop_id = flight.live.stop.stop_id;
-                out.push(ExecutionReport::Triggered { stop_id, symbol, cause, quantity: None });
-            }
+        let Some(stop) = self.wanted.get(&symbol) else { return };
+        let at_venue = self.flights.get(&stop.stop_id).is_some_and(|flight| !flight.watched);
+        if let Some(cause) = stop.touched(last).filter(|_| !at_venue) {
+            let stop_id = stop.stop_id;
+            out.push(ExecutionReport::Triggered { stop_id, symbol, cause, quantity: None });
         }
     }
 
@@ -181,15 +196,25 @@ impl Stops {
     ) {
         for flight in self.flights.values_mut() {
             let id = flight.live.stop.stop_id;
+            let told = flight.touched.zip(self.asked).is_some_and(|(touched, before)| touched < before);
+            if told && flight.live.leaves {
+                flight.gone(out);
+                continue;
+            }
             let listed = list.iter().find(|state| state.stop_id == Some(id));
             match listed {
                 Some(state) => flight.on_state(at, state, out),
-                None if flight.live.expires < asked && flight.live.venue_order_id.is_some() => {
+                None if flight.touched.is_none()
+                    && flight.live.expires < asked
+                    && flight.live.venue_order_id.is_some() =>
+                {
                     flight.look_up(at, out);
                 }
                 None => {}
             }
         }
+        self.asked = Some(asked);
+        self.flights.retain(|_, flight| !flight.live.gone);
     }
 
     /// When something is due.
@@ -231,7 +256,7 @@ impl StopFlight {
             return self.gone(out);
         }
         self.note(out);
-        if self.live.venue_order_id.is_some() {
+        if self.live.venue_order_id.is_some() && self.touched.is_none() {
             self.cancel(at, out);
         }
     }
@@ -273,7 +298,7 @@ impl StopFlight {
             }
             // The venue lists a stop that ended for a while only.
             VenueReport::NotFound { asked, .. } if known && self.is_proof(*asked) => {
-                self.ended(VenueStopStatus::Cancelled, out);
+                self.ended(at, VenueStopStatus::Cancelled, out);
             }
             VenueReport::NotFound { .. } => {}
             _ => self.look_up(at, out),
@@ -292,7 +317,7 @@ impl StopFlight {
                     self.cancel(at, out);
                 }
             }
-            status => self.ended(status, out),
+            status => self.ended(at, status, out),
         }
     }
 
@@ -307,11 +332,11 @@ impl StopFlight {
         }
     }
 
-    fn ended(&mut self, status: VenueStopStatus, out: &mut Vec<ExecutionReport>) {
+    fn ended(&mut self, at: Timestamp, status: VenueStopStatus, out: &mut Vec<ExecutionReport>) {
         self.due = None;
         match status {
-            // Its order tells the rest; it stays known so that the order is recognised, until the position is gone.
-            VenueStopStatus::Triggered if !self.live.leaves => {}
+            // Its order tells the rest.
+            VenueStopStatus::Triggered => self.touched = self.touched.or(Some(at)),
             _ if self.live.leaves => self.gone(out),
             _ => {
                 let text = "the venue does not keep the stop any more; its prices are watched here";
