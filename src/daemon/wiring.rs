@@ -16,7 +16,7 @@ use super::backups::Backups;
 use super::board::Board;
 use super::caller::Command;
 use super::clock::Clock;
-use super::commit::{CommitContext, Committer, start as start_committer};
+use super::commit::{CommitContext, Committer, StoreEvent, start as start_committer};
 #[cfg(feature = "embedded-broker")]
 use super::connect::embedded;
 use super::connect::{Client, greet, start_client};
@@ -110,19 +110,10 @@ impl Running {
         let outbox = OutboxHandle::new(outbox.shown_on(board.clone()));
         let (inbound, bus, client) = start_client(config, &topics, address, &outbox, &clock)?;
         let figures = Arc::new(Figures::default());
-        let (store_sender, store) = mpsc::unbounded_channel();
         let mut access = None;
         let (gateways, venues) = accounts::start(config, &clock, &mut access)?;
-        let committing = start_committer(CommitContext {
-            ledger,
-            outbox: outbox.clone(),
-            bus: bus.clone(),
-            topics: topics.clone(),
-            events: store_sender,
-            dispatcher: gateways.dispatcher.clone(),
-            latency: Arc::clone(&figures),
-        });
-        let (committer, commit_thread) = committing.map_err(system("committing thread"))?;
+        let (context, store) = commit_context(ledger, &outbox, &bus, &topics, &gateways, &figures);
+        let (committer, commit_thread) = start_committer(context).map_err(system("committing thread"))?;
         let (indexer, index_thread) = start_indexer(config, &state, &committer, &outbox, &topics, &clock)?;
         let refiller = tokio::spawn(refill(outbox.clone(), committer.clone()));
         let (http, commands, asked) = start_http(config, listener.zip(board), &indexer, &figures)?;
@@ -242,6 +233,28 @@ fn start_http(
     };
     let server = HttpServer::start(listener, context).map_err(system("thread of HTTP"))?;
     Ok((Some(server), commands, asked))
+}
+
+/// What the committing thread works with, and where it tells of a failing store.
+fn commit_context(
+    ledger: Ledger,
+    outbox: &OutboxHandle,
+    bus: &Bus,
+    topics: &Topics,
+    gateways: &Gateways,
+    figures: &Arc<Figures>,
+) -> (CommitContext, mpsc::UnboundedReceiver<StoreEvent>) {
+    let (events, store) = mpsc::unbounded_channel();
+    let context = CommitContext {
+        ledger,
+        outbox: outbox.clone(),
+        bus: bus.clone(),
+        topics: topics.clone(),
+        events,
+        dispatcher: gateways.dispatcher.clone(),
+        latency: Arc::clone(figures),
+    };
+    (context, store)
 }
 
 fn start_indexer(

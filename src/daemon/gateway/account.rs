@@ -173,7 +173,7 @@ impl Account {
     /// Stops asking for as long as the venue wants that, if it does.
     pub fn serve_penalty(&self, fault: &Fault) {
         if matches!(fault, Fault::RateLimited { .. } | Fault::Banned) {
-            let wait_s = self.budget.refused().as_secs();
+            let wait_s = self.budget.refused(*fault == Fault::Banned).as_secs();
             tracing::warn!(account = %self.setup.id, wait_s, "blofin: {fault}; nothing is asked until then");
         }
     }

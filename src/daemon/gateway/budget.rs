@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use crate::daemon::feed::blofin::rates::{Claim, Rates};
+use crate::daemon::feed::blofin::rates::{Claim, PENALTY, Rates};
 
 /// The window of an account's signed requests.
 pub const WINDOW: Duration = Duration::from_secs(10);
@@ -50,6 +50,8 @@ impl Class {
 #[derive(Debug)]
 pub struct Budget {
     sent: Mutex<VecDeque<Instant>>,
+    /// Until when the venue wants to hear nothing of this account.
+    blocked_until: Mutex<Option<Instant>>,
     address: Arc<Mutex<Rates>>,
     turns: [tokio::sync::Mutex<()>; 3],
 }
@@ -59,7 +61,7 @@ impl Budget {
     pub fn new(address: Arc<Mutex<Rates>>) -> Budget {
         // Rates and windows are whole whenever their lock is free, so a panic elsewhere does not matter.
         address.lock().unwrap_or_else(PoisonError::into_inner).reserve();
-        Budget { sent: Mutex::default(), address, turns: Default::default() }
+        Budget { sent: Mutex::default(), blocked_until: Mutex::default(), address, turns: Default::default() }
     }
 
     /// Waits for a place and takes it: a request leaves now.
@@ -75,6 +77,10 @@ impl Budget {
     /// # Errors
     /// How long to wait.
     pub fn take(&self, class: Class, now: Instant) -> Result<(), Duration> {
+        let blocked = *self.blocked_until.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(until) = blocked.filter(|until| now < *until) {
+            return Err(until - now);
+        }
         let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
         while sent.front().is_some_and(|at| now.duration_since(*at) >= WINDOW) {
             sent.pop_front();
@@ -87,9 +93,18 @@ impl Budget {
         Ok(())
     }
 
-    /// The venue refused for its limits: nothing leaves until its penalty is over.
-    pub fn refused(&self) -> Duration {
-        self.address.lock().unwrap_or_else(PoisonError::into_inner).refused(Instant::now())
+    /// The venue refused for its limits; gives how long nothing leaves. The account's limit is over after its window: a
+    /// run before this one may have used it up. What is refused again soon after that is the address, and so is a ban.
+    pub fn refused(&self, is_ban: bool) -> Duration {
+        let now = Instant::now();
+        let mut blocked = self.blocked_until.lock().unwrap_or_else(PoisonError::into_inner);
+        // Answers to what was under way before the block say nothing new.
+        let again = blocked.is_some_and(|until| now >= until && now.duration_since(until) < PENALTY);
+        *blocked = Some(now + WINDOW);
+        match is_ban || again {
+            true => self.address.lock().unwrap_or_else(PoisonError::into_inner).refused(now),
+            false => WINDOW,
+        }
     }
 }
 
@@ -179,8 +194,13 @@ mod tests {
         assert_eq!(start.elapsed(), Duration::ZERO);
         budget.permit(Class::Urgent).await;
         assert_eq!(start.elapsed(), WINDOW);
-        let penalty = budget.refused();
+        // The account's own limit first; refused again, it is the address.
+        assert_eq!(budget.refused(false), WINDOW);
         budget.permit(Class::Urgent).await;
-        assert_eq!(start.elapsed(), WINDOW + penalty);
+        assert_eq!(start.elapsed(), WINDOW * 2);
+        assert_eq!(budget.refused(false), PENALTY);
+        budget.permit(Class::Urgent).await;
+        assert_eq!(start.elapsed(), WINDOW * 2 + PENALTY);
+        assert!(budget.refused(true) > WINDOW);
     }
 }

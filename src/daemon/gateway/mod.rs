@@ -276,7 +276,10 @@ async fn carry_out(account: &Account, request: VenueRequest) {
         VenueRequest::Snapshot { asked, fills_after, since } => {
             for attempt in 0.. {
                 match snapshot::take(account, asked, fills_after, since).await {
-                    Ok(snapshot) => return account.report(VenueReport::Snapshot(Box::new(snapshot))).await,
+                    Ok(snapshot) => {
+                        account.report(VenueReport::Snapshot(Box::new(snapshot))).await;
+                        return tracing::debug!(account = %account.setup.id, "blofin: snapshot told");
+                    }
                     Err(error) => {
                         let error = account.client.keys().scrub(&error.to_string());
                         tracing::warn!(account = %account.setup.id, "blofin: no snapshot yet: {error}");
