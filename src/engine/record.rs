@@ -6,14 +6,18 @@
 use serde::{Deserialize, Serialize};
 
 use super::event::{Level, LevelScope};
-use crate::model::amount::{Money, Price};
-use crate::model::ids::{ClientOrderId, SignalId, StoreId, StrategyId, StrategyType, Symbol, VenueId};
+use crate::model::amount::{Money, Price, Quantity};
+use crate::model::ids::{
+    AccountId, ClientOrderId, SignalId, StoreId, StrategyId, StrategyType, Symbol, VenueId, VenueOrderId,
+};
+use crate::model::live::{LiveNote, LiveStop};
 use crate::model::market::MarketKey;
-use crate::model::order::Order;
+use crate::model::order::{Order, Side};
 use crate::model::report::{Fill, Trade};
 use crate::model::signal::SignalResult;
 use crate::model::stop::{ProtectiveStop, Triggers};
 use crate::model::time::Timestamp;
+use crate::model::trading::{Environment, PositionMode, PositionSide};
 
 /// One fact. Every record has a sequence number, counted from 1 without gaps.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -82,6 +86,22 @@ pub enum Record {
     Triggers(TriggersRecord),
     /// Another stop protects a position from now on, or none does.
     Stop(StopRecord),
+    /// What is remembered of an order at a venue changed.
+    Live(Box<LiveNote>),
+    /// The venue's last word on a fill differs from what was booked.
+    Correction(Correction),
+    /// Everything that a venue said about an account was taken over.
+    Snapshot(SnapshotRecord),
+    /// What is remembered of a stop at a venue changed.
+    LiveStop(Box<LiveStop>),
+    /// An account turned out to be another's, in another world, or to hold positions otherwise.
+    Account(AccountRecord),
+    /// A strategy's position is held there from now on.
+    Route(RouteRecord),
+    /// Venue and ledger differ for a strategy, or do not any more.
+    Reconcile(ReconcileRecord),
+    /// Money was paid or received for holding a position.
+    Funding(FundingRecord),
 }
 
 /// Stops that a signal named.
@@ -123,6 +143,114 @@ impl Record {
     }
 }
 
+/// Money that the venue's last word on price and fee adds to what was booked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Correction {
+    /// The strategy.
+    pub strategy: StrategyId,
+    /// The pair.
+    pub symbol: Symbol,
+    /// The order whose fills it is about.
+    pub order_id: ClientOrderId,
+    /// The order's side.
+    pub side: Side,
+    /// Notional to be added; negative when less was paid or received.
+    pub notional: Money,
+    /// Fee to be added; negative when less was paid.
+    pub fee: Money,
+    /// When.
+    pub time: Timestamp,
+}
+
+/// How far an account's executions are taken over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SnapshotRecord {
+    /// The account.
+    pub account: AccountId,
+    /// When the snapshot was asked for.
+    pub asked: Timestamp,
+    /// The last execution of all that were told.
+    pub last_fill: Option<VenueOrderId>,
+}
+
+/// Who an account is at its venue.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountRecord {
+    /// The account.
+    pub account: AccountId,
+    /// Its id at the venue.
+    pub uid: String,
+    /// Which of the venue's worlds.
+    pub environment: Environment,
+    /// How positions are held.
+    pub position_mode: PositionMode,
+    /// When.
+    pub time: Timestamp,
+}
+
+/// Where a strategy's position is held; written before its first entry there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RouteRecord {
+    /// The strategy.
+    pub strategy: StrategyId,
+    /// Where.
+    pub route: Route,
+    /// When.
+    pub time: Timestamp,
+}
+
+/// An account as a position remembers it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Route {
+    /// The venue.
+    pub venue: VenueId,
+    /// Which of its worlds.
+    pub environment: Environment,
+    /// The account's id at the venue.
+    pub uid: String,
+}
+
+/// What venue and ledger differ by in one pair.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Difference {
+    /// The pair.
+    pub symbol: Symbol,
+    /// Which position.
+    pub position_side: PositionSide,
+    /// Signed base units at the venue.
+    pub venue: Quantity,
+    /// Signed base units in the ledgers of the account's strategies.
+    pub ledger: Quantity,
+}
+
+/// Differences that nothing explains; none when they are gone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReconcileRecord {
+    /// The strategy.
+    pub strategy: StrategyId,
+    /// The differences.
+    pub differences: Vec<Difference>,
+    /// When.
+    pub time: Timestamp,
+}
+
+/// A strategy's share of a funding payment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FundingRecord {
+    /// The strategy.
+    pub strategy: StrategyId,
+    /// The account.
+    pub account: AccountId,
+    /// What tells the payment from others.
+    pub id: String,
+    /// The pair.
+    pub symbol: Symbol,
+    /// Quote money; negative is paid.
+    pub amount: Money,
+    /// When.
+    pub time: Timestamp,
+}
+
 /// A request that was carried out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RequestRecord {
@@ -147,6 +275,8 @@ pub enum Done {
     Cancelled(Vec<ClientOrderId>),
     /// These signals were made of it.
     Closed(Vec<SignalResult>),
+    /// The venue's truth was booked under these orders.
+    Adopted(Vec<ClientOrderId>),
 }
 
 /// A device that Home Assistant may know of, remembered so that it can be taken back.
@@ -162,7 +292,7 @@ impl Done {
     /// Whether there was nothing to do.
     pub fn is_nothing(&self) -> bool {
         match self {
-            Done::Cancelled(ids) => ids.is_empty(),
+            Done::Cancelled(ids) | Done::Adopted(ids) => ids.is_empty(),
             Done::Closed(results) => results.is_empty(),
         }
     }
