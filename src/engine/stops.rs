@@ -155,6 +155,19 @@ impl ExchangeControl {
         Some((key, Order { reason, ..draft.order(id, desk.at) }))
     }
 
+    /// Lets `act` collect reports of an exchange, and settles them.
+    pub(super) fn with_reports(
+        &mut self,
+        desk: &mut Desk<'_>,
+        index: usize,
+        act: impl FnOnce(&mut ExchangeControl, &mut Desk<'_>, &mut Vec<ExecutionReport>),
+    ) {
+        let mut reports = std::mem::take(&mut self.reports);
+        act(self, desk, &mut reports);
+        self.settle(desk, index, &mut reports);
+        self.reports = reports;
+    }
+
     /// After a restart: orders of touched stops that it cancelled leave a position without a stop.
     pub(super) fn protect_all(&mut self, desk: &mut Desk<'_>) {
         let stops = desk.state().stops.positions();

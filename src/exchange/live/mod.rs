@@ -21,11 +21,13 @@ use super::{Exchange, MarketView};
 use crate::model::ids::{AccountId, ClientOrderId, StrategyId, Symbol, VenueOrderId};
 use crate::model::live::{Figures, LiveNote, LiveOrder, LiveStop};
 use crate::model::market::PriceUpdate;
-use crate::model::order::{Order, OrderReason};
+use crate::model::order::{Order, OrderReason, Side};
 use crate::model::report::ExecutionReport;
 use crate::model::stop::ProtectiveStop;
 use crate::model::time::Timestamp;
-use crate::model::trading::{MarginMode, OrderState, PositionMode, StopState, VenueFill, VenueReport};
+use crate::model::trading::{
+    MarginMode, OrderState, PositionMode, PositionSide, StopState, VenueFill, VenueReport,
+};
 use crate::risk::RiskApproved;
 
 /// How a live exchange sends.
@@ -343,5 +345,16 @@ impl Exchange for LiveExchange {
 
     fn live_mut(&mut self) -> Option<&mut LiveExchange> {
         Some(self)
+    }
+}
+
+/// Which position an order acts on.
+pub(super) fn position_side(mode: PositionMode, side: Side, reduce_only: bool) -> PositionSide {
+    match (mode, side, reduce_only) {
+        (PositionMode::Net, ..) => PositionSide::Net,
+        (PositionMode::LongShort, Side::Buy, false) | (PositionMode::LongShort, Side::Sell, true) => {
+            PositionSide::Long
+        }
+        (PositionMode::LongShort, ..) => PositionSide::Short,
     }
 }
