@@ -111,7 +111,7 @@ async fn a_newer_checkpoint_is_refused_and_one_that_cannot_be_read_is_passed_ove
         let crc = crc32fast::hash(&bytes[16..]);
         bytes[12..16].copy_from_slice(&crc.to_le_bytes());
     });
-    assert!(ended.log.contains("records have version 2"), "{}", ended.log);
+    assert!(ended.log.contains("records have version 3"), "{}", ended.log);
 
     // There never was a format 0, so it is damage, which a checkpoint may have: the journal has everything.
     let mut bytes = std::fs::read(&checkpoint).expect("the checkpoint");
