@@ -125,6 +125,11 @@ impl ExchangeControl {
             .stops
             .of_position(settings.id, symbol)
             .filter(|stops| stops.kept.is_some() || touched.quantity.is_some())?;
+        // What a venue made of a stop belongs to the side that it protected, which may be gone by now.
+        let put = state.live.stops.get(&touched.stop_id);
+        if put.is_some_and(|live| live.stop.side == position.side()) {
+            return None;
+        }
         let held = position.quantity.abs();
         let at_market = |order: &Order| order.order_type == OrderType::Market;
         let closed = || self.working_exits(state, index, symbol, position.quantity, at_market);
