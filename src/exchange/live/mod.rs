@@ -322,7 +322,12 @@ impl Exchange for LiveExchange {
         market: &MarketView<'_>,
         reports: &mut Vec<ExecutionReport>,
     ) {
-        let Some(made) = self.stops.take_made(at, order.order().symbol) else {
+        // Another stop may be touched in the same moment: only an order of this side and size is the one that was made.
+        let made = self
+            .stops
+            .take_made(at, order.order().symbol)
+            .filter(|made| made.side == order.order().side && made.quantity >= order.order().quantity);
+        let Some(made) = made else {
             return self.submit(at, order, market, reports);
         };
         let mut flight = self.flight(at, &order, market);
