@@ -272,19 +272,6 @@ impl ExchangeControl {
         exits.map(|order| order.remaining()).sum()
     }
 
-    /// Lets `act` collect reports of an exchange, and settles them.
-    pub(super) fn with_reports(
-        &mut self,
-        desk: &mut Desk<'_>,
-        index: usize,
-        act: impl FnOnce(&mut ExchangeControl, &mut Desk<'_>, &mut Vec<ExecutionReport>),
-    ) {
-        let mut reports = std::mem::take(&mut self.reports);
-        act(self, desk, &mut reports);
-        self.settle(desk, index, &mut reports);
-        self.reports = reports;
-    }
-
     /// Turns reports into records, values the books anew, and takes back what can no longer reduce.
     pub(super) fn settle(&mut self, desk: &mut Desk<'_>, index: usize, reports: &mut Vec<ExecutionReport>) {
         let simulated = self.accounts[index].settings.account.is_none();

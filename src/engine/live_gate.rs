@@ -171,12 +171,12 @@ impl ExchangeControl {
         entries.filter_map(|order| Some(price(order)?.times(order.remaining()))).sum()
     }
 
-    /// Before a live entry: writes down where the position will be.
+    /// Before anything opens a live position: writes down where it will be.
     pub(super) fn note_route(&self, desk: &mut Desk<'_>, index: usize) {
         let Some(venue) = self.venue_of(index) else { return };
-        let Some(check) = &venue.check else { return };
+        let known = desk.state().live.accounts.get(&venue.settings.id);
+        let Some((uid, environment)) = known.and_then(|account| account.identity.clone()) else { return };
         let strategy = self.accounts[index].settings.id;
-        let (environment, uid) = (check.environment, check.uid.clone());
         let route = Route { venue: venue.settings.venue, environment, uid };
         if desk.state().live.route(strategy) != Some(&route) {
             desk.record(Record::Route(RouteRecord { strategy, route, time: desk.at }));

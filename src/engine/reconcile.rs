@@ -243,6 +243,7 @@ impl ExchangeControl {
             order_type: OrderType::Market,
             reduce_only: false,
         };
+        self.note_route(desk, index);
         desk.record(Record::Order(Order { reason: Some(fact.reason), ..draft.order(id, desk.at) }));
         let (price, quantity, fee) = (fact.price, fact.quantity, fact.fee);
         let liquidity = Liquidity::Taker;

@@ -126,6 +126,11 @@ impl ExchangeControl {
         // One that was replaced meanwhile may be that of a position before a flip; what a venue closes is a fact.
         let is_kept = stops.kept.as_ref().is_some_and(|kept| kept.stop_id == touched.stop_id);
         let known = is_kept || touched.quantity.is_some();
+        // What a venue made of a stop belongs to the side that it protected, which may be gone by now.
+        let put = state.live.stops.get(&touched.stop_id);
+        if put.is_some_and(|live| live.stop.side == position.side()) {
+            return None;
+        }
         let held = position.quantity.abs();
         let at_market = |order: &Order| order.order_type == OrderType::Market;
         let closed = || self.working_exits(state, index, symbol, position.quantity, at_market);
@@ -154,6 +159,19 @@ impl ExchangeControl {
         };
         let reason = Some(OrderReason::of_stop(touched.cause));
         Some((key, Order { reason, ..draft.order(id, desk.at) }))
+    }
+
+    /// Lets `act` collect reports of an exchange, and settles them.
+    pub(super) fn with_reports(
+        &mut self,
+        desk: &mut Desk<'_>,
+        index: usize,
+        act: impl FnOnce(&mut ExchangeControl, &mut Desk<'_>, &mut Vec<ExecutionReport>),
+    ) {
+        let mut reports = std::mem::take(&mut self.reports);
+        act(self, desk, &mut reports);
+        self.settle(desk, index, &mut reports);
+        self.reports = reports;
     }
 
     /// After a restart: a position whose symbol came back into the configuration is protected again.

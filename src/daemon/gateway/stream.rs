@@ -68,7 +68,7 @@ pub struct PrivateStream {
 
 struct Open {
     frames: mpsc::Sender<String>,
-    events: mpsc::Receiver<LinkEvent>,
+    events: mpsc::Receiver<(usize, LinkEvent)>,
     tasks: JoinSet<()>,
 }
 
@@ -97,7 +97,7 @@ impl PrivateStream {
 
     /// Opens the stream if it is not, and waits for what it says. Nothing is lost when this is given up meanwhile.
     pub async fn receive(&mut self) -> Option<LinkEvent> {
-        self.open.get_or_insert_with(|| open(&self.link)).events.recv().await
+        self.open.get_or_insert_with(|| open(&self.link)).events.recv().await.map(|(_, event)| event)
     }
 
     /// Takes what [`PrivateStream::receive`] gave, and reports what it means.
@@ -205,6 +205,7 @@ fn open(link: &PrivateLink) -> Open {
         tls: Arc::clone(&link.tls),
         patience: PATIENCE,
         gate: Arc::clone(&link.gate),
+        index: 0,
     };
     let mut tasks = JoinSet::new();
     tasks.spawn(link::keep(link, inbox, outbox));

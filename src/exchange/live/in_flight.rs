@@ -5,15 +5,15 @@
 //! order that a lookup does not find is proven absent only [`ARRIVAL_MS_MAX`] after it expired. An entry that never
 //! arrived is rejected; an exit is sent again.
 
-use super::LiveSettings;
+use super::{LiveSettings, position_side};
 use crate::model::ids::VenueOrderId;
 use crate::model::live::{LiveNote, LiveOrder};
-use crate::model::order::{Order, OrderReason, OrderStatus, OrderType, Side};
+use crate::model::order::{Order, OrderReason, OrderStatus, OrderType};
 use crate::model::report::ExecutionReport;
 use crate::model::signal::Reason;
 use crate::model::time::Timestamp;
 use crate::model::trading::{
-    OrderState, PlaceOrder, PositionMode, PositionSide, VenueOrderStatus, VenueRefusal, VenueRequest,
+    OrderState, PlaceOrder, PositionMode, VenueOrderStatus, VenueRefusal, VenueRequest,
 };
 
 /// How long an order may wait before it leaves, in milliseconds.
@@ -389,15 +389,4 @@ impl InFlight {
 /// How long to wait behind so many tries, in milliseconds.
 pub(super) fn pause_ms(tries: u32) -> i64 {
     (PAUSE_MS[0] << tries.saturating_sub(1).min(5)).min(PAUSE_MS[1])
-}
-
-/// Which position an order acts on.
-pub(super) fn position_side(mode: PositionMode, side: Side, reduce_only: bool) -> PositionSide {
-    match (mode, side, reduce_only) {
-        (PositionMode::Net, ..) => PositionSide::Net,
-        (PositionMode::LongShort, Side::Buy, false) | (PositionMode::LongShort, Side::Sell, true) => {
-            PositionSide::Long
-        }
-        (PositionMode::LongShort, ..) => PositionSide::Short,
-    }
 }

@@ -21,11 +21,13 @@ use super::{Exchange, MarketView};
 use crate::model::ids::{AccountId, ClientOrderId, StrategyId, Symbol, VenueOrderId};
 use crate::model::live::{Figures, LiveNote, LiveOrder, LiveStop};
 use crate::model::market::PriceUpdate;
-use crate::model::order::{Order, OrderReason};
+use crate::model::order::{Order, OrderReason, Side};
 use crate::model::report::ExecutionReport;
 use crate::model::stop::ProtectiveStop;
 use crate::model::time::Timestamp;
-use crate::model::trading::{MarginMode, OrderState, PositionMode, StopState, VenueFill, VenueReport};
+use crate::model::trading::{
+    MarginMode, OrderState, PositionMode, PositionSide, StopState, VenueFill, VenueReport,
+};
 use crate::risk::RiskApproved;
 
 /// How a live exchange sends.
@@ -320,7 +322,12 @@ impl Exchange for LiveExchange {
         market: &MarketView<'_>,
         reports: &mut Vec<ExecutionReport>,
     ) {
-        let Some(made) = self.stops.take_made(at, order.order().symbol) else {
+        // Another stop may be touched in the same moment: only an order of this side and size is the one that was made.
+        let made = self
+            .stops
+            .take_made(at, order.order().symbol)
+            .filter(|made| made.side == order.order().side && made.quantity >= order.order().quantity);
+        let Some(made) = made else {
             return self.submit(at, order, market, reports);
         };
         let mut flight = self.flight(at, &order, market);
@@ -343,5 +350,16 @@ impl Exchange for LiveExchange {
 
     fn live_mut(&mut self) -> Option<&mut LiveExchange> {
         Some(self)
+    }
+}
+
+/// Which position an order acts on.
+pub(super) fn position_side(mode: PositionMode, side: Side, reduce_only: bool) -> PositionSide {
+    match (mode, side, reduce_only) {
+        (PositionMode::Net, ..) => PositionSide::Net,
+        (PositionMode::LongShort, Side::Buy, false) | (PositionMode::LongShort, Side::Sell, true) => {
+            PositionSide::Long
+        }
+        (PositionMode::LongShort, ..) => PositionSide::Short,
     }
 }

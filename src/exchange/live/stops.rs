@@ -7,9 +7,8 @@
 
 use std::collections::BTreeMap;
 
-use super::in_flight::{
-    ANSWER_MS_MAX, ARRIVAL_MS_MAX, Ground, SEND_MS_MAX, SETTLE_MS, pause_ms, position_side,
-};
+use super::in_flight::{ANSWER_MS_MAX, ARRIVAL_MS_MAX, Ground, SEND_MS_MAX, SETTLE_MS, pause_ms};
+use super::position_side;
 use crate::model::amount::Price;
 use crate::model::ids::{ClientOrderId, StrategyId, Symbol, VenueOrderId};
 use crate::model::instrument::Instrument;
@@ -200,6 +199,11 @@ impl Stops {
             if told && flight.live.leaves {
                 flight.gone(out);
                 continue;
+            }
+            if told && !flight.watched {
+                let text =
+                    "the stop was touched at the venue, but no order came of it; its prices are watched here";
+                flight.watch(text.into(), out);
             }
             let listed = list.iter().find(|state| state.stop_id == Some(id));
             match listed {
