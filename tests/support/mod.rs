@@ -10,3 +10,4 @@ pub mod mosquitto;
 pub mod program;
 pub mod proxy;
 pub mod random;
+pub mod sim;
