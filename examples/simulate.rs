@@ -8,9 +8,12 @@
 
 #[path = "../tests/support/ledger.rs"]
 mod ledger;
+#[path = "../tests/support/quiet.rs"]
+mod quiet;
 #[path = "../tests/support/random.rs"]
 mod random;
 #[path = "../tests/support/sim/mod.rs"]
+#[expect(dead_code, reason = "tests use more of it")]
 mod sim;
 
 use std::process::ExitCode;

@@ -1,7 +1,6 @@
 //! BloFin's public market data against real and documented payloads, where they are present, and against anything.
 
 mod feed;
-mod fuzz;
 
 use std::path::{Path, PathBuf};
 

@@ -18,6 +18,7 @@ mod deploy;
 mod discovery;
 mod examples;
 mod feeds;
+mod fuzz;
 mod kpi;
 mod link;
 mod mqtt_client;

@@ -1,5 +1,5 @@
-//! A broker between senders, the daemon and a listener: at least once in both directions, in order within a sender, with
-//! a window, lost connections and lost sessions.
+//! A broker between senders, the daemon and a listener: at least once in both directions, in order within a sender,
+//! with a window, lost connections and lost sessions.
 
 use std::collections::{BTreeMap, VecDeque};
 

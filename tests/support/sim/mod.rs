@@ -10,11 +10,11 @@ pub mod market;
 pub mod reference;
 pub mod world;
 
-use std::cell::RefCell;
-use std::panic::AssertUnwindSafe;
+use std::cell::Cell;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::quiet::quietly;
 use super::random::Random;
 pub use world::{Venue, World};
 
@@ -146,52 +146,24 @@ pub struct Failure {
     pub what: String,
 }
 
-thread_local! {
-    static PANIC: RefCell<Option<String>> = const { RefCell::new(None) };
-    static QUIET: RefCell<bool> = const { RefCell::new(false) };
-}
-
-/// Keeps what panics of simulated runs say, and leaves others to whoever had them before.
-pub fn hear_panics() {
-    static ONCE: std::sync::Once = std::sync::Once::new();
-    ONCE.call_once(|| {
-        let before = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |info| {
-            if !QUIET.with_borrow(|quiet| *quiet) {
-                return before(info);
-            }
-            let said = info.payload();
-            let text = said.downcast_ref::<String>().cloned();
-            let text = text.or_else(|| said.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-            let place = info.location().map(ToString::to_string).unwrap_or_default();
-            // What comes after the first follows from it.
-            PANIC.with_borrow_mut(|first| {
-                first.get_or_insert(format!("{}\n  at {place}", text.unwrap_or_default()));
-            });
-        }));
-    });
-}
-
 /// Plays steps and the healing at the end.
 ///
 /// # Errors
 /// What did not hold.
 pub fn play(steps: &[Step]) -> Result<Done, Failure> {
-    hear_panics();
     // By the steps, so that leaving some out keeps it.
     let announces = steps.last().is_some_and(|step| step.chance.is_multiple_of(ANNOUNCES_ONE_IN));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
     let _within = runtime.enter();
     let config = config();
-    let mut current = None;
-    QUIET.set(true);
-    let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| {
+    let current = Cell::new(None);
+    let outcome = quietly(|| {
         let mut world = World::new(&config, announces, None);
         for step in steps {
-            current = Some(*step);
+            current.set(Some(*step));
             world.step(step);
         }
-        current = None;
+        current.set(None);
         world.heal();
         Done {
             heard: world.heard,
@@ -201,10 +173,8 @@ pub fn play(steps: &[Step]) -> Result<Done, Failure> {
             damages: world.damages,
             stale: world.reference.refused.get("stale").copied().unwrap_or_default(),
         }
-    }));
-    QUIET.set(false);
-    let what = PANIC.take();
-    outcome.map_err(|_| Failure { step: current, what: what.unwrap_or_default() })
+    });
+    outcome.map_err(|what| Failure { step: current.get(), what })
 }
 
 /// Plays `count` seeds from `first` on, on so many threads, until one fails: what was done, in how many seeds, and the

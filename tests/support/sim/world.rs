@@ -1,5 +1,5 @@
-//! One simulated world: the daemon on its stage, a disk and a broker that err, and the reference that watches. A step is
-//! a function of itself alone, so that steps can be left out of a run that failed.
+//! One simulated world: the daemon on its stage, a disk and a broker that err, and the reference that watches. A step
+//! is a function of itself alone, so that steps can be left out of a run that failed.
 
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
@@ -146,6 +146,12 @@ paper = {{ leverage = 20, latency_ms = 50 }}
         );
         let loaded = Config::load(&Sources::of_text(&text));
         loaded.unwrap_or_else(|problems| panic!("{problems:?}")).config
+    }
+
+    /// The folder of the store, which nobody uses after this.
+    pub fn end(mut self) -> TempDir {
+        self.stage = None;
+        self.folder
     }
 
     fn stage(&mut self) -> &mut Stage {
