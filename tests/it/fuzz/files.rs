@@ -286,13 +286,15 @@ fn write_corpus(corpus: &Path) {
     put("record/state", &[&[1, 1], &checkpoint[CHECKPOINT_HEADER_BYTES..]].concat());
     let settings = World::config().engine_settings();
     let start = event_log::LogStart { settings, state: State::default() };
-    let mut bytes = Vec::new();
-    let mut log = event_log::EventLogWriter::begin(&mut bytes, &start).expect("a log");
     let mut random = Random::new(1);
     let now = Timestamp::from_ms(1_772_452_800_000);
-    for _ in 0..5 {
-        log.event(now, &Event::Market(market::tick(&mut random, now))).expect("an event");
-    }
-    drop(log);
-    put("event_log/run", &bytes);
+    let ticks = (0..5).map(|_| Event::Market(market::tick(&mut random, now)));
+    put("event_log/run", &event_log_of(&start, now, ticks));
+}
+
+fn event_log_of(start: &event_log::LogStart, at: Timestamp, events: impl Iterator<Item = Event>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut log = event_log::EventLogWriter::begin(&mut bytes, start).expect("a log");
+    events.for_each(|event| log.event(at, &event).expect("an event"));
+    bytes
 }
