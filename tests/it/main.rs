@@ -25,6 +25,7 @@ mod mqtt_client;
 mod operations;
 mod parity;
 mod poison;
+mod promises;
 mod properties;
 mod scenarios;
 mod signal_rate;
