@@ -234,8 +234,12 @@ impl Reference {
     /// The process ended: what only memory had is gone, and refusals of what was not stored with it.
     pub fn crashed(&mut self) {
         self.owed.clear();
-        self.entries.clear();
         self.store_fails_since = None;
+    }
+
+    /// A run begins with what is on disk. The entries of the last minute are counted anew in each run.
+    pub fn begins(&mut self) {
+        self.entries.clear();
     }
 
     /// The engine knows what is on disk, and nothing else, when nothing waits.

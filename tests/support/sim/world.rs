@@ -166,6 +166,7 @@ paper = {{ leverage = 20, latency_ms = 50 }}
         self.stage = Some(stage.unwrap_or_else(|error| panic!("the store does not open: {error}")));
         self.disk.opened(&self.config.store.path);
         self.learn();
+        self.reference.begins();
         let state = self.stage().events.engine.state().clone();
         self.reference.compare(&state);
         let id = StoreId::new("00112233445566778899aabbccddeeff").expect("a store id");
