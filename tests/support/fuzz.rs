@@ -105,7 +105,7 @@ fn corpus_of(folder: &Path) -> Vec<Vec<u8>> {
     paths.iter().map(|path| std::fs::read(path).expect("a file of the corpus")).collect()
 }
 
-/// What becomes of an input, numbers and quoted words left out. A panic is told with the smallest input that leads to it.
+/// What becomes of an input, numbers and quoted words left out. A panic is told with the smallest input that has it.
 fn judged(target: &mut Target, seed: u64, input: &[u8]) -> String {
     match outcome(target, input) {
         Ok(outcome) => {

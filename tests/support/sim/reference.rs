@@ -50,7 +50,9 @@ pub struct Reference {
     /// Signals whose id was freed by a refusal that the broker got.
     freed: BTreeSet<Key>,
     /// Since when the engine knows that the disk fails.
-    pub store_fails_since: Option<Timestamp>,
+    store_fails_since: Option<Timestamp>,
+    /// Whether it knew so in this run.
+    store_failed: bool,
     pub fills: usize,
     pub refused: BTreeMap<&'static str, usize>,
 }
@@ -146,6 +148,7 @@ impl Reference {
             }
         }
         self.orders.insert(order.order_id, (order.clone(), Decimal::ZERO));
+        self.check_exposure();
     }
 
     fn level(&mut self, record: &LevelRecord) {
@@ -163,11 +166,24 @@ impl Reference {
         }
     }
 
-    /// Valued at the lowest price there ever is, no exposure is above the limit that it was approved under.
+    /// Valued at the lowest price there ever is, and when all entries that work are filled, no exposure is above the
+    /// limit that they were approved under.
     fn check_exposure(&self) {
-        let holdings = self.books.values().flat_map(|books| &books.holdings);
+        let mut held: BTreeMap<(&str, &str), Decimal> = BTreeMap::new();
+        for (id, books) in &self.books {
+            for (symbol, holding) in &books.holdings {
+                *held.entry((id.as_str(), symbol)).or_default() += holding.quantity;
+            }
+        }
+        let working =
+            self.orders.values().filter(|(order, _)| !order.status.is_final() && !order.reduce_only);
+        for (order, filled) in working {
+            let sign = if order.side.as_str() == "buy" { Decimal::ONE } else { Decimal::NEGATIVE_ONE };
+            let remaining = (order.quantity.value() - filled) * sign;
+            *held.entry((order.strategy.as_str(), order.symbol.as_str())).or_default() += remaining;
+        }
         let exposure: Decimal =
-            holdings.map(|(symbol, held)| held.quantity.abs() * market::price_min(symbol)).sum();
+            held.iter().map(|((_, symbol), quantity)| quantity.abs() * market::price_min(symbol)).sum();
         assert!(exposure <= Decimal::from(EXPOSURE_MAX), "an exposure of {exposure}");
     }
 
@@ -225,10 +241,14 @@ impl Reference {
         let [_, "strategy", strategy, "signal"] = levels.as_slice() else { return };
         let Some(id) = signal::read(strategy, packet.payload.as_bytes(), packet.retain).id else { return };
         let key = ((*strategy).to_owned(), id.to_string());
-        let settled = self.signals.contains_key(&key) || self.freed.contains(&key);
-        if !settled && !packet.retain {
-            self.owed.insert(key);
+        if packet.retain || self.signals.contains_key(&key) || self.freed.contains(&key) {
+            return;
         }
+        // Refusals that free the id are not stored. In these runs there are no others than for these reasons.
+        let unread = signal::read(strategy, packet.payload.as_bytes(), false).body.is_err();
+        let excused = unread || *strategy == LIMITED || self.store_failed || self.poisoned.contains(&key);
+        assert!(excused, "acknowledged, and not on disk: {packet:?}");
+        self.owed.insert(key);
     }
 
     /// The process ended: what only memory had is gone, and refusals of what was not stored with it.
@@ -240,6 +260,13 @@ impl Reference {
     /// A run begins with what is on disk. The entries of the last minute are counted anew in each run.
     pub fn begins(&mut self) {
         self.entries.clear();
+        self.store_failed = false;
+    }
+
+    /// Whether the engine knows at this time that the disk fails.
+    pub fn store(&mut self, fails: bool, now: Timestamp) {
+        self.store_fails_since = fails.then(|| self.store_fails_since.unwrap_or(now));
+        self.store_failed |= fails;
     }
 
     /// The engine knows what is on disk, and nothing else, when nothing waits.

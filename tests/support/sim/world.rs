@@ -232,14 +232,12 @@ paper = {{ leverage = 20, latency_ms = 50 }}
     /// The loop hears its own parts, the broker its acknowledgements, and everything is within its limits.
     fn settle(&mut self) {
         self.stage().hear().expect("the engine lives");
+        let (now, fails) = (self.clock.now(), self.stage().fails());
+        self.reference.store(fails, now);
         let stage = self.stage.as_mut().expect("the daemon runs");
         for packet in self.broker.acknowledged(&stage.wire) {
             self.reference.acknowledged(&packet);
         }
-        let now = self.clock.now();
-        let fails = self.stage().fails();
-        let since = self.reference.store_fails_since;
-        self.reference.store_fails_since = fails.then(|| since.unwrap_or(now));
         let stage = self.stage.as_ref().expect("the daemon runs");
         let counters = stage.events.outbox.counters();
         assert!(counters.events_waiting <= EVENTS_MAX, "{counters:?}");
