@@ -112,7 +112,7 @@ impl Scene {
     async fn start(folder: &TempDir) -> (Running, Scene, watch::Sender<bool>) {
         let text = format!(
             "[mqtt]\nbroker = \"mqtt://127.0.0.1:1\"\nprice_interval_ms = 100\n\
-             [store]\npath = {:?}\nengine = \"memory\"\n\
+             [http]\nlisten = \"\"\n[store]\npath = {:?}\nengine = \"memory\"\n\
              [feed.tape]\nsource = \"synthetic\"\nsymbols = [\"BTC-USDT\"]\n\
              [strategy.s]\ntype = \"external\"\nsymbols = [\"BTC-USDT\"]\nbalance = 100000\n\
              default_size = {{ quantity = 1 }}\n",
