@@ -1,9 +1,11 @@
 //! A BloFin to try out feeds without one: a made-up market, or recorded trades, on the loopback.
 //!
-//! `cargo run --example fake_blofin [PORT] [SYMBOL=FILE ...]`; then set `rest_url` and `ws_public_url` of `[venue.blofin]`
-//! to what it prints. A file is one of trades, as `tradebus record` writes them; it is played at its own speed, again
+//! `cargo run --example fake_blofin -- [PORT] [--keys KEY:SECRET:PASSPHRASE] [SYMBOL=FILE ...]`; then set the addresses of
+//! `[venue.blofin]` to what it prints. With keys it has an account with 100,000 USDT, and orders fill at its prices. A file is one of trades, as `tradebus record` writes them; it is played at its own speed, again
 //! and again. Lines on standard input make it err: `freeze`, `thaw`, `down`, `up`, `close`, `cut`, `drop N`,
-//! `repeat N`, `reorder N`, `delay N`, `garbage N`, `429`, `403`, `500`, `raw TEXT`, `stats`.
+//! `repeat N`, `reorder N`, `delay N`, `garbage N`, `429`, `403`, `500`, `raw TEXT`, `stats`. With keys also `account`,
+//! `lose` (the next order is carried out and not answered), `before` (the connection is cut before), `refuse CODE`,
+//! `hand buy|sell CONTRACTS PAIR`, `liquidate` and `adl` likewise, `funding AMOUNT PAIR`.
 
 #[path = "../tests/support/fake_blofin/mod.rs"]
 #[expect(dead_code, reason = "tests use more of it")]
@@ -12,7 +14,7 @@ mod fake_blofin;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use fake_blofin::{FakeBlofin, RestFault, StreamFault};
+use fake_blofin::{FakeAccount, FakeBlofin, PrivateFault, RestFault, StreamFault};
 use tokio::io::{AsyncBufReadExt, BufReader, Lines, Stdin};
 use tokio::time::sleep;
 use tradebus::backtest::source::RecordingSource;
@@ -34,6 +36,7 @@ fn main() {
 async fn run() {
     let mut arguments = std::env::args().skip(1).peekable();
     let port = arguments.next_if(|text| text.parse::<u16>().is_ok()).unwrap_or_else(|| "0".into());
+    let keys = arguments.next_if(|text| text == "--keys").and_then(|_| arguments.next());
     let files: Vec<(PathBuf, Symbol)> = arguments
         .map(|text| {
             let (symbol, file) = text.split_once('=').expect("SYMBOL=FILE");
@@ -46,6 +49,13 @@ async fn run() {
     };
     let fake = FakeBlofin::listen(&format!("127.0.0.1:{port}"), &pairs).await;
     println!("[venue.blofin]\nrest_url = \"{}\"\nws_public_url = \"{}\"", fake.rest_url(), fake.ws_url());
+    println!("ws_private_url = \"{}\"", fake.ws_private_url());
+    let key = keys.as_ref().map(|keys| {
+        let parts: Vec<&str> = keys.split(':').collect();
+        let [key, secret, passphrase] = parts[..] else { panic!("--keys KEY:SECRET:PASSPHRASE") };
+        fake.open_account(FakeAccount::new(key, secret, passphrase));
+        key
+    });
     let mut lines = BufReader::new(tokio::io::stdin()).lines();
     loop {
         let feed = FeedId::new("fake").expect("a name");
@@ -56,7 +66,7 @@ async fn run() {
                 Box::new(source.map(|event| event.unwrap_or_else(|error| panic!("{error}")).event))
             }
         };
-        play(&fake, events, &mut lines).await;
+        play(&fake, key, events, &mut lines).await;
     }
 }
 
@@ -76,6 +86,7 @@ fn synthetic(feed: FeedId) -> SyntheticMarket {
 /// Plays events at the distances of their times, and does what standard input says.
 async fn play(
     fake: &FakeBlofin,
+    key: Option<&str>,
     events: impl Iterator<Item = MarketEvent>,
     lines: &mut Lines<BufReader<Stdin>>,
 ) {
@@ -88,7 +99,10 @@ async fn play(
             tokio::select! {
                 biased;
                 () = sleep(Duration::from_millis(wait_ms)) => break,
-                Ok(Some(line)) = lines.next_line() => obey(fake, &line),
+                Ok(Some(line)) = lines.next_line() => match key.filter(|key| obey_account(fake, key, &line)) {
+                    Some(_) => {}
+                    None => obey(fake, &line),
+                },
             }
         }
         say(fake, &event);
@@ -108,6 +122,25 @@ fn say(fake: &FakeBlofin, event: &MarketEvent) {
         }
         _ => {}
     }
+}
+
+/// What concerns the account; `false` when the line does not.
+fn obey_account(fake: &FakeBlofin, key: &str, line: &str) -> bool {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    match words[..] {
+        ["account"] => println!("{:#?}", fake.account(key)),
+        ["lose"] => fake.private_faults([Some(PrivateFault::Drop)]),
+        ["before"] => fake.private_faults([Some(PrivateFault::CutBefore)]),
+        ["refuse", code] => fake.private_faults([Some(PrivateFault::Refuse(code.to_owned().leak()))]),
+        ["hand", side, contracts, pair] => fake.foreign_order(key, pair, side, contracts, "normal"),
+        ["liquidate", side, contracts, pair] => {
+            fake.foreign_order(key, pair, side, contracts, "full_liquidation");
+        }
+        ["adl", side, contracts, pair] => fake.foreign_order(key, pair, side, contracts, "adl"),
+        ["funding", amount, pair] => fake.pay_funding(key, pair, amount),
+        _ => return false,
+    }
+    true
 }
 
 fn obey(fake: &FakeBlofin, line: &str) {

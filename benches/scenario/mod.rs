@@ -94,6 +94,7 @@ pub fn settings(strategies: usize) -> EngineSettings {
         kind: StrategyType::new("external").expect("an id"),
         markets: BTreeMap::from([(key(0).symbol, key(0))]),
         venue: VenueId::new("paper").expect("an id"),
+        account: None,
         ticks: false,
         balance: money(1_000_000),
         default_size: None,
@@ -112,6 +113,7 @@ pub fn settings(strategies: usize) -> EngineSettings {
     EngineSettings {
         markets: (0..MARKETS).map(market).collect(),
         strategies: (0..strategies).map(strategy).collect(),
+        accounts: Vec::new(),
         type_limits: BTreeMap::new(),
         limits,
         price_interval_ms: 5_000,

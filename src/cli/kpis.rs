@@ -124,7 +124,8 @@ mod tests {
     #[test]
     fn every_figure_has_its_row() {
         let kpis = Kpis { sharpe: Some(1.0 / 3.0), trades: 4, ..Kpis::default() };
-        let view = KpiView { scope: Scope::Portfolio, from: Timestamp::MIN, to: Timestamp::MIN, kpis };
+        let view =
+            KpiView { scope: Scope::Portfolio, live: false, from: Timestamp::MIN, to: Timestamp::MIN, kpis };
         let message = &view::update(&Topics::new("t"), &Update::Kpi(Box::new(view)))[0];
         let mut shown = text(&[payload::read(&message.payload)]);
         let first: Vec<&str> = shown.lines().map(|line| line.split(' ').next().unwrap()).collect();

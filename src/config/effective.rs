@@ -11,11 +11,12 @@ use super::mqtt::{Broker, MqttConfig};
 use super::schema::join;
 use super::strategy::StrategyConfig;
 use super::tradingview::TradingViewConfig;
-use super::{Config, LogFormat};
+use super::{AccountConfig, Config, LogFormat};
 use crate::exchange::paper::PaperSettings;
 use crate::model::amount::Ratio;
 use crate::model::signal::Size;
 use crate::risk::{Limits, OnDrawdown};
+use crate::venue::blofin::private::request::margin_mode;
 
 impl Config {
     /// Every setting with the value in force, for `check-config`. Shows no secret.
@@ -55,11 +56,11 @@ impl Config {
         out.text("environment", if self.blofin.is_demo { "demo" } else { "production" });
         out.text("rest_url", self.blofin.rest_url_given.as_deref().unwrap_or_default());
         out.text("ws_public_url", self.blofin.ws_public_url_given.as_deref().unwrap_or_default());
+        out.text("ws_private_url", self.blofin.ws_private_url_given.as_deref().unwrap_or_default());
         let authorities = self.blofin.authorities.as_ref();
         out.text("ca_file", authorities.map(|own| own.file.to_string_lossy()).unwrap_or_default());
         for account in &self.accounts {
-            out.table(&join("account", &account.name));
-            out.text("venue", &account.venue);
+            out.account(account);
         }
         for (kind, settings) in &self.types {
             out.table(&format!("type.{kind}"));
@@ -122,6 +123,24 @@ impl Toml {
         if let Some(value) = value {
             write(self, name, value);
         }
+    }
+
+    fn account(&mut self, account: &AccountConfig) {
+        self.table(&join("account", account.id.as_str()));
+        self.text("venue", account.venue.as_str());
+        let Some(keys) = &account.keys else { return };
+        let names = ["api_key", "api_secret", "passphrase"];
+        for (name, key) in names.into_iter().zip([&keys.api_key, &keys.api_secret, &keys.passphrase]) {
+            match &key.file {
+                Some(file) => self.text(&format!("{name}_file"), file.to_string_lossy()),
+                None => self.text(name, "(set)"),
+            }
+        }
+        self.text("margin_mode", margin_mode(account.margin_mode));
+        self.bare("leverage", account.leverage);
+        self.bare("dead_man_after_s", account.dead_man_after_s);
+        self.bare("clock_skew_max_ms", account.clock_skew_max_ms);
+        self.text("broker_id", account.broker_id.as_deref().unwrap_or_default());
     }
 
     fn http(&mut self, http: &HttpConfig) {

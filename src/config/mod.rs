@@ -4,9 +4,10 @@
 //! Secrets are in `secrecy` types; no `Debug`, problem, warning or effective text shows one. The engine gets
 //! [`EngineSettings`](crate::engine::settings::EngineSettings), never a `Config`.
 //!
-//! Limits of this version: paper trading from BloFin's prices, recorded and synthetic markets. Keys of later versions
-//! are taken as long as they ask for nothing, and are problems otherwise. `docs/CONFIGURATION.md` has every key.
+//! Limits of this version: BloFin alone can be traded at, beside recorded and synthetic markets on paper. Asking
+//! for what is not built is a problem. `docs/CONFIGURATION.md` has every key.
 
+mod account;
 mod address;
 mod demo;
 #[cfg(test)]
@@ -33,6 +34,7 @@ mod venue;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+pub use account::{AccountConfig, AccountKeys};
 pub use address::AddressRange;
 pub use demo::Demo;
 pub use feed::{FeedClock, FeedConfig, FeedSource, RecordedFile};
@@ -41,7 +43,7 @@ pub use market::InstrumentConfig;
 pub use mqtt::{Broker, MqttConfig};
 pub use secret::Secret;
 pub use source::{ENVIRONMENT_PREFIX, FILE_DEFAULT, FileSource, Sources};
-pub use strategy::{AccountConfig, Route, StrategyConfig, TypeConfig};
+pub use strategy::{Route, StrategyConfig, TypeConfig};
 pub use tls::{Certificate, Tls};
 pub use tradingview::TradingViewConfig;
 pub use trust::Authorities;
@@ -71,7 +73,7 @@ pub struct Config {
     pub feeds: Vec<FeedConfig>,
     /// Figures of pairs that differ from the defaults.
     pub instruments: BTreeMap<Symbol, InstrumentConfig>,
-    /// Accounts, sorted by name. None has keys in this version.
+    /// Accounts, sorted by name.
     pub accounts: Vec<AccountConfig>,
     /// What types of strategies share.
     pub types: BTreeMap<StrategyType, TypeConfig>,
@@ -183,15 +185,18 @@ impl Default for Config {
 }
 
 fn read(root: &Table) -> Config {
-    later::check(root);
     let feeds = feed::read_feeds(root);
-    let accounts = strategy::read_accounts(root);
+    let accounts = account::read_accounts(root);
     let types = strategy::read_types(root, &accounts);
     let paper = market::read_paper(&root.table("paper"), None);
     let log = root.table("log");
+    let blofin = venue::read_venue(root);
+    let mqtt = mqtt::read_mqtt(&root.table("mqtt"));
+    let strategies = strategy::read_strategies(root, &feeds, &accounts, &paper);
+    account::check_accounts(root, &accounts, &types, &strategies, &feeds, (&mqtt.broker, &blofin));
     Config {
         instance: read_instance(root),
-        mqtt: mqtt::read_mqtt(&root.table("mqtt")),
+        mqtt,
         store: read_store(&root.table("store")),
         http: http::read_http(&root.table("http")),
         log: LogConfig {
@@ -204,12 +209,12 @@ fn read(root: &Table) -> Config {
         },
         instruments: market::read_instruments(root, &feeds),
         limits: market::read_limits(&root.table("limits")),
-        strategies: strategy::read_strategies(root, &feeds, &accounts, &paper),
+        strategies,
         feeds,
         accounts,
         types,
         paper,
-        blofin: venue::read_venue(root),
+        blofin,
     }
 }
 

@@ -193,8 +193,14 @@ pub(super) const ACCOUNT: &[Key] = &[
     with("api_key_file", Kind::SecretFile, ""),
     with("api_secret_file", Kind::SecretFile, ""),
     with("passphrase_file", Kind::SecretFile, ""),
+    key("api_key", Kind::Secret),
+    key("api_secret", Kind::Secret),
+    key("passphrase", Kind::Secret),
     with("margin_mode", Kind::Words(&["cross", "isolated"]), "cross"),
-    with("leverage", number("1", "125"), "3"),
+    with("leverage", Kind::Integer(1, 125), "3"),
+    with("dead_man_after_s", Kind::Integer(5, 3_600), "30"),
+    with("clock_skew_max_ms", Kind::Integer(100, 30_000), "2000"),
+    with("broker_id", Kind::Text, ""),
 ];
 
 pub(super) const TYPE: &[Key] = &[key("account", Kind::Text), key("limits", Kind::Table(LIMITS))];

@@ -1,9 +1,9 @@
-//! `[strategy.ID]`, `[type.NAME]` and `[account.NAME]`, and which way a strategy's orders go.
+//! `[strategy.ID]` and `[type.NAME]`, and which way a strategy's orders go.
 
 use std::collections::BTreeMap;
 
+use super::account::AccountConfig;
 use super::feed::FeedConfig;
-use super::later::{NOT_AVAILABLE, check_venue};
 use super::market::{read_limits, read_paper, read_symbols};
 use super::reader::Table;
 use super::schema::{STRATEGY_TYPES, suggestion};
@@ -57,15 +57,6 @@ pub struct TypeConfig {
     pub limits: Limits,
 }
 
-/// An account. None has keys in this version, so each trades on paper.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AccountConfig {
-    /// Its name.
-    pub name: String,
-    /// The venue it will be at.
-    pub venue: String,
-}
-
 /// Which way a strategy's orders go, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
@@ -81,44 +72,33 @@ impl super::Config {
     /// The route of each strategy, in their order.
     pub fn routes(&self) -> Vec<Route> {
         let route = |strategy: &StrategyConfig| {
-            let shared = self.types.get(&strategy.kind).and_then(|kind| kind.account.as_ref());
-            let because = match (&strategy.account, shared) {
-                (Some(account), _) => format!("account {account:?} has no keys"),
-                (None, Some(account)) => format!("account {account:?} of type {} has no keys", strategy.kind),
-                (None, None) => "it has no account".to_owned(),
+            let (name, of_type) = match (&strategy.account, self.account_of_type(strategy)) {
+                (Some(account), _) => (account, String::new()),
+                (None, Some(account)) => (account, format!(" of type {}", strategy.kind)),
+                (None, None) => {
+                    let because = "it has no account".to_owned();
+                    return Route { strategy: strategy.id, venue: super::engine::paper_venue(), because };
+                }
             };
-            Route { strategy: strategy.id, venue: super::engine::paper_venue(), because }
+            let (venue, what) = match self.account_of(strategy) {
+                Some(account) if self.blofin.is_demo => (account.venue, "has keys for demo trading"),
+                Some(account) => (account.venue, "has keys: REAL MONEY"),
+                None => (super::engine::paper_venue(), "has no keys"),
+            };
+            Route { strategy: strategy.id, venue, because: format!("account {name:?}{of_type} {what}") }
         };
         self.strategies.iter().map(route).collect()
     }
-}
 
-pub(super) fn read_accounts(root: &Table) -> Vec<AccountConfig> {
-    let mut accounts = Vec::new();
-    for (name, table) in root.named("account") {
-        let venue = table.text("venue");
-        check_venue(table.reader, &table.path_of("venue"), &venue);
-        for key in ["api_key_file", "api_secret_file", "passphrase_file"] {
-            if table.text_maybe(key).is_some() {
-                table.problem(
-                    key,
-                    format!("live trading {NOT_AVAILABLE}; leave the key out to trade on paper"),
-                );
-            }
-        }
-        table.word("margin_mode");
-        table.number("leverage");
-        for key in ["margin_mode", "leverage"] {
-            if table.has(key) {
-                table.warning(
-                    key,
-                    "has no effect on an account without keys; [paper] has the leverage of paper",
-                );
-            }
-        }
-        accounts.push(AccountConfig { name, venue });
+    /// The account with keys that a strategy trades at; `None` is paper.
+    pub fn account_of(&self, strategy: &StrategyConfig) -> Option<&AccountConfig> {
+        let name = strategy.account.as_ref().or_else(|| self.account_of_type(strategy))?;
+        self.accounts.iter().find(|account| account.id.as_str() == name && account.keys.is_some())
     }
-    accounts
+
+    fn account_of_type(&self, strategy: &StrategyConfig) -> Option<&String> {
+        self.types.get(&strategy.kind).and_then(|kind| kind.account.as_ref())
+    }
 }
 
 pub(super) fn read_types(root: &Table, accounts: &[AccountConfig]) -> BTreeMap<StrategyType, TypeConfig> {
@@ -138,8 +118,8 @@ pub(super) fn read_types(root: &Table, accounts: &[AccountConfig]) -> BTreeMap<S
 
 fn read_account(table: &Table, accounts: &[AccountConfig]) -> Option<String> {
     let name = table.text_maybe("account")?;
-    if !accounts.iter().any(|account| account.name == name) {
-        let near = suggestion(&name, accounts.iter().map(|account| account.name.as_str()));
+    if !accounts.iter().any(|account| account.id.as_str() == name) {
+        let near = suggestion(&name, accounts.iter().map(|account| account.id.as_str()));
         table.problem("account", format!("there is no [account.{name}]{near}"));
     }
     Some(name)

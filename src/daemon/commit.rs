@@ -1,9 +1,10 @@
 //! The committing thread: nothing leaves before what it depends on is on disk.
 //!
 //! It journals the records of all batches that wait with one write and one sync, and only then releases what they
-//! protect: event messages, results, states, acknowledgements. It never waits for the broker, and the engine loop never
-//! for it. While the disk fails it repeats the group with growing pauses and goes on collecting; of a retained topic it
-//! keeps only the newest value meanwhile, so that an outage costs memory only for records.
+//! protect: requests to venues, event messages, results, states, acknowledgements. It never waits for the broker or a
+//! venue, and the engine loop never for it. While the disk fails it repeats the group with growing pauses and goes on
+//! collecting; of a retained topic it keeps only the newest value meanwhile, so that an outage costs memory only for
+//! records. Requests that take no risk on do not wait for a disk that fails.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,11 +18,13 @@ use tokio::time::Instant;
 use super::caller::Reply;
 pub use super::committer::{CommitFigures, Committer, Item, Job, StoreEvent};
 use super::figures::Figures;
+use super::gateway::Dispatcher;
 use super::mqtt::Bus;
 use super::outbox::{JournalEvent, Outbox, OutboxHandle, Qos};
 use crate::engine::record::Record;
 use crate::message::topic::Topics;
 use crate::message::view::{self, Message, MessageKind};
+use crate::model::trading::Dispatch;
 use crate::store::{JournalError, Ledger};
 
 /// The most records of one group commit.
@@ -44,6 +47,8 @@ pub struct CommitContext {
     pub topics: Topics,
     /// Who hears of a failing store.
     pub events: mpsc::UnboundedSender<StoreEvent>,
+    /// The way to accounts.
+    pub dispatcher: Dispatcher,
     /// Where the time of writing is counted.
     pub latency: Arc<Figures>,
 }
@@ -75,6 +80,7 @@ struct Thread {
 #[derive(Default)]
 struct Group {
     records: Vec<Record>,
+    dispatches: Vec<Dispatch>,
     messages: Vec<Message>,
     retained: BTreeMap<String, (String, Option<u32>)>,
     replies: Vec<Reply>,
@@ -157,6 +163,7 @@ impl Thread {
                         let _ = self.context.events.send(StoreEvent::Failing);
                     }
                     tracing::debug!(%error, ?pause, "writing again after a pause");
+                    self.send_safe();
                     self.wait_and_collect(jobs, pause, &mut later);
                     pause = (pause * 2).min(RETRY_MAX);
                 }
@@ -190,6 +197,7 @@ impl Thread {
                     self.group.held += usize::from(holds);
                     self.figures.waiting.fetch_sub(usize::from(!holds), Ordering::Relaxed);
                     self.group.add(items);
+                    self.send_safe();
                 }
                 other => {
                     self.figures.waiting.fetch_sub(1, Ordering::Relaxed);
@@ -199,10 +207,22 @@ impl Thread {
         }
     }
 
+    /// While the disk fails, what only takes risk away or asks leaves first; it is journalled when the disk works.
+    fn send_safe(&mut self) {
+        let (safe, rest) =
+            std::mem::take(&mut self.group.dispatches).into_iter().partition(Dispatch::is_safe);
+        self.group.dispatches = rest;
+        let safe: Vec<Dispatch> = safe;
+        safe.into_iter().for_each(|dispatch| self.context.dispatcher.send(dispatch));
+    }
+
     /// Puts everything into the outbox before the client is woken, once: it then leaves with one write, instead of a
     /// write, a wakeup and an answer of the broker for each message before the result.
     fn release(&mut self) {
-        let Group { records, messages, retained, replies, held } = std::mem::take(&mut self.group);
+        let Group { records, dispatches, messages, retained, replies, held } =
+            std::mem::take(&mut self.group);
+        // First of all: an order is late at once, a message is not.
+        dispatches.into_iter().for_each(|dispatch| self.context.dispatcher.send(dispatch));
         self.figures.waiting.fetch_sub(held, Ordering::Relaxed);
         let first = self.context.ledger.last_sequence() + 1 - records.len() as u64;
         let topics = &self.context.topics;
@@ -260,13 +280,14 @@ impl Group {
                 }
                 Item::Message(message) => self.messages.push(message),
                 Item::Reply(reply) => self.replies.push(reply),
+                Item::Dispatch(dispatch) => self.dispatches.push(*dispatch),
             }
         }
     }
 
     /// All but the retained messages, whose newest values alone are kept.
     fn len(&self) -> usize {
-        self.records.len() + self.messages.len() + self.replies.len()
+        self.records.len() + self.dispatches.len() + self.messages.len() + self.replies.len()
     }
 }
 

@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 use super::caller::Reply;
 use crate::engine::record::Record;
 use crate::message::view::Message;
+use crate::model::trading::Dispatch;
 
 /// What must wait for its records, in order.
 #[derive(Debug)]
@@ -20,6 +21,8 @@ pub enum Item {
     Message(Message),
     /// The answer to a command, and its acknowledgement.
     Reply(Reply),
+    /// Something to ask of a venue.
+    Dispatch(Box<Dispatch>),
 }
 
 /// Something for the thread to do, in order.

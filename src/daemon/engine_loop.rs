@@ -21,6 +21,7 @@ use super::caller::{Caller, Command, Reply};
 use super::clock::Clock;
 use super::commit::{Committer, Item, Job, StoreEvent, send};
 use super::figures::Figures;
+use super::gateway::Incoming;
 use super::health::HealthReporter;
 use super::mqtt::{Bus, Inbound};
 use super::options::RunError;
@@ -65,6 +66,8 @@ pub struct Inputs {
     pub markets: mpsc::Receiver<Arrival>,
     /// Positions of feeds that connected or ended.
     pub feeds: mpsc::UnboundedReceiver<usize>,
+    /// What venues say about accounts.
+    pub venues: mpsc::Receiver<Incoming>,
     /// Word of the store.
     pub store: mpsc::UnboundedReceiver<StoreEvent>,
     /// Turns true when the daemon is to stop.
@@ -149,6 +152,7 @@ impl EngineLoop {
                     self.memory.store_failing = event == StoreEvent::Failing;
                     self.handle(Event::Store { available: event == StoreEvent::Working }).await?;
                 }
+                Some(report) = inputs.venues.recv() => self.handle(Event::Venue(Box::new(report?))).await?,
                 Some(inbound) = inputs.inbound.recv(), if room => {
                     if let Some(event) = self.event_of(inbound) {
                         self.handle(event).await?;
@@ -261,7 +265,7 @@ impl EngineLoop {
                 self.committer.give(Job::Poison(Box::new(Record::Poisoned { strategy, id, time: at })));
             }
             self.committer.flush_within(FAILURE_FLUSH).await;
-            return Err(RunError::Internal(text_of(panic.as_ref())));
+            return Err(RunError::Internal(report::text_of(panic.as_ref())));
         }
         self.dispatch();
         if self.committer.has_ended() {
@@ -287,8 +291,8 @@ impl EngineLoop {
             match effect {
                 Effect::Persist(record) => records.push(Item::Record(Box::new(record))),
                 Effect::Publish(update) => updates.push(update),
+                Effect::Send(dispatch) => records.push(Item::Dispatch(dispatch)),
                 Effect::Reply { token, result, refusal } => answers.push((token, Ok((result, refusal)))),
-                Effect::Send(_) => {}
                 Effect::Answer { token, answer } => answers.push((token, Err(answer))),
             }
         }
@@ -384,9 +388,4 @@ fn poison_of(event: &Event) -> Option<(StrategyId, SignalId)> {
         Event::Request(request) => Some((request.strategy?, request.id.clone()?)),
         _ => None,
     }
-}
-
-fn text_of(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("panic without a text").to_string()
 }

@@ -3,6 +3,7 @@
 //! [`run`] wires it: store, broker, outbox, MQTT client, committing thread, feeds, loop; and takes it apart in the
 //! opposite order. Its parts meet only through inboxes and the outbox.
 
+mod accounts;
 mod announcer;
 mod backoff;
 mod backups;
@@ -18,6 +19,7 @@ mod connect;
 pub mod engine_loop;
 pub mod feed;
 pub mod figures;
+pub mod gateway;
 pub mod health;
 pub mod http;
 pub mod indexer;
@@ -47,6 +49,8 @@ use wiring::Running;
 
 /// How long a stop may take for what still waits for the broker; the whole stop stays below 5 s.
 const GOODBYE: Duration = Duration::from_secs(2);
+/// How long a stop waits for the answers of venues to what is under way.
+const LAST_ANSWER: Duration = Duration::from_millis(800);
 /// How long a stop waits for the disk, each of up to three times; only a disk that fails takes it.
 const LAST_WRITE: Duration = Duration::from_millis(900);
 /// How long a stop waits for answers over HTTP.

@@ -60,7 +60,7 @@ async fn watch<E: From<RunError>>(
     let mut signals = Signals::catch()?;
     let clock = wiring::clock_of(config)?;
     let (stop, stopped) = watch::channel(false);
-    let (mut markets, mut feeds, mut changed) = sources::start(config, &clock, &stopped, None)?;
+    let (mut markets, mut feeds, mut changed) = sources::start(config, &clock, &stopped, None, &mut None)?;
     let end = lasts.map(|lasts| Instant::now() + lasts);
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

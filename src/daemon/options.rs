@@ -60,6 +60,14 @@ pub enum RunError {
         /// What is wrong, with file and line.
         error: String,
     },
+    /// An account cannot be used: its keys are refused, or no way to its venue can be made.
+    #[error("account.{account}: {error}")]
+    Account {
+        /// The account.
+        account: String,
+        /// What is wrong, without secrets.
+        error: String,
+    },
     /// Something of the system.
     #[error("{what}: {error}")]
     System {
@@ -96,6 +104,7 @@ impl RunError {
             RunError::Broker(_) | RunError::Mqtt(_) | RunError::Http { .. } => 69,
             RunError::Feed { .. } => 65,
             RunError::System { .. } => 71,
+            RunError::Account { .. } => 78,
             RunError::Internal(_) => 70,
         }
     }

@@ -89,3 +89,9 @@ fn log_record(record: &Record) {
         _ => {}
     }
 }
+
+/// What a panic said.
+pub(super) fn text_of(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("panic without a text").to_string()
+}

@@ -36,14 +36,13 @@ pub fn start(
     clock: &Clock,
     stop: &watch::Receiver<bool>,
     folder: Option<&Path>,
+    access: &mut Option<Arc<Access>>,
 ) -> Result<Feeds, RunError> {
     let (sender, markets) = mpsc::channel(MARKETS_MAX);
     let (changes, changed) = mpsc::unbounded_channel();
     let mut statuses = Vec::new();
-    // One for all feeds: the venue's limits are those of this address.
-    let mut access: Option<Arc<Access>> = None;
     for (index, feed) in config.feeds.iter().enumerate() {
-        let source = source_of(config, feed, folder, &mut access)?;
+        let source = source_of(config, feed, folder, access)?;
         let task = FeedTask { id: feed.id, clock: clock.clone(), source };
         let (status_sender, status) = watch::channel(FeedStatus::default());
         tokio::spawn(feed::run(task, sender.clone(), status_sender, stop.clone()));
@@ -102,15 +101,7 @@ fn source_of(
             Ok(FeedSource::Synthetic(SyntheticFeed { seed: *seed, symbols }))
         }
         config::FeedSource::Blofin { poll_only, standby, interval_ms } => {
-            let access = match access {
-                Some(access) => Arc::clone(access),
-                None => {
-                    let venue = &config.blofin;
-                    let authorities = venue.authorities.as_ref();
-                    let made = Access::new(venue.rest_url(), venue.ws_public_url(), authorities);
-                    Arc::clone(access.insert(Arc::new(made.map_err(wrong)?)))
-                }
-            };
+            let access = access_of(config, access).map_err(wrong)?;
             Ok(FeedSource::Blofin(BlofinFeed {
                 symbols: feed.symbols.clone(),
                 poll_only: *poll_only,
@@ -122,6 +113,19 @@ fn source_of(
             }))
         }
     }
+}
+
+/// The way to BloFin, made once: the venue's limits are those of this address, for all feeds and accounts together.
+///
+/// # Errors
+/// Why there is none.
+pub fn access_of(config: &Config, known: &mut Option<Arc<Access>>) -> Result<Arc<Access>, String> {
+    if let Some(access) = known {
+        return Ok(Arc::clone(access));
+    }
+    let venue = &config.blofin;
+    let made = Access::new(venue.rest_url(), venue.ws_public_url(), venue.authorities.as_ref())?;
+    Ok(Arc::clone(known.insert(Arc::new(made))))
 }
 
 /// Opens the files of a recording.

@@ -10,17 +10,19 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
+use super::accounts;
 use super::announcer::Announcer;
 use super::backups::Backups;
 use super::board::Board;
 use super::caller::Command;
 use super::clock::Clock;
-use super::commit::{CommitContext, Committer, start as start_committer};
+use super::commit::{CommitContext, Committer, StoreEvent, start as start_committer};
 #[cfg(feature = "embedded-broker")]
 use super::connect::embedded;
 use super::connect::{Client, greet, start_client};
 use super::engine_loop::{EngineLoop, Inputs, Memory};
 use super::figures::Figures;
+use super::gateway::Gateways;
 use super::health::HealthReporter;
 use super::http::{self, HttpContext, HttpServer};
 use super::indexer::{self, IndexContext, IndexThread, Indexer};
@@ -29,7 +31,7 @@ use super::options::{RunError, RunOptions};
 use super::outbox::{Outbox, OutboxHandle};
 use super::snapshots::Snapshots;
 use super::sources;
-use super::{GOODBYE, LAST_HTTP, LAST_INDEX, LAST_WRITE};
+use super::{GOODBYE, LAST_ANSWER, LAST_HTTP, LAST_INDEX, LAST_WRITE};
 use crate::backtest::event_log::{EventLogWriter, LogStart};
 use crate::config::{self, Config, FeedClock};
 use crate::engine::Engine;
@@ -62,6 +64,7 @@ pub struct Running {
     index_thread: IndexThread,
     http: Option<HttpServer>,
     feeds_stop: watch::Sender<bool>,
+    gateways: Gateways,
     refiller: JoinHandle<()>,
     #[cfg(feature = "embedded-broker")]
     broker: Option<super::broker::EmbeddedBroker>,
@@ -107,22 +110,16 @@ impl Running {
         let outbox = OutboxHandle::new(outbox.shown_on(board.clone()));
         let (inbound, bus, client) = start_client(config, &topics, address, &outbox, &clock)?;
         let figures = Arc::new(Figures::default());
-        let (store_sender, store) = mpsc::unbounded_channel();
-        let committing = start_committer(CommitContext {
-            ledger,
-            outbox: outbox.clone(),
-            bus: bus.clone(),
-            topics: topics.clone(),
-            events: store_sender,
-            latency: Arc::clone(&figures),
-        });
-        let (committer, commit_thread) = committing.map_err(system("committing thread"))?;
+        let mut access = None;
+        let (gateways, venues) = accounts::start(config, &clock, &mut access)?;
+        let (context, store) = commit_context(ledger, &outbox, &bus, &topics, &gateways, &figures);
+        let (committer, commit_thread) = start_committer(context).map_err(system("committing thread"))?;
         let (indexer, index_thread) = start_indexer(config, &state, &committer, &outbox, &topics, &clock)?;
         let refiller = tokio::spawn(refill(outbox.clone(), committer.clone()));
         let (http, commands, asked) = start_http(config, listener.zip(board), &indexer, &figures)?;
         let (feeds_stop, feeds_stopped) = watch::channel(false);
         let (markets, statuses, feeds) =
-            sources::start(config, &clock, &feeds_stopped, Some(&config.store.path))?;
+            sources::start(config, &clock, &feeds_stopped, Some(&config.store.path), &mut access)?;
         let events = EngineLoop {
             health: HealthReporter::new(statuses, bus.status(), &committer, &outbox, &topics, &indexer),
             engine: Engine::new(settings, state),
@@ -141,7 +138,7 @@ impl Running {
         };
         Ok(Running {
             events,
-            inputs: Inputs { inbound, commands, asked, markets, store, feeds, stop },
+            inputs: Inputs { inbound, commands, asked, markets, venues, store, feeds, stop },
             client,
             store_id_new: new_store_id()?,
             bus,
@@ -149,6 +146,7 @@ impl Running {
             index_thread,
             http,
             feeds_stop,
+            gateways,
             refiller,
             #[cfg(feature = "embedded-broker")]
             broker,
@@ -161,6 +159,8 @@ impl Running {
     pub async fn stop(mut self, orderly: bool) -> bool {
         let _ = self.feeds_stop.send(true);
         let mut written = self.flush().await;
+        // What is on disk has left by now; what came of it is asked for by the next start.
+        self.gateways.stop(LAST_ANSWER).await;
         // Commands that were not taken by now never are, and are told so.
         self.inputs.close();
         if let Some(http) = self.http.take() {
@@ -233,6 +233,28 @@ fn start_http(
     };
     let server = HttpServer::start(listener, context).map_err(system("thread of HTTP"))?;
     Ok((Some(server), commands, asked))
+}
+
+/// What the committing thread works with, and where it tells of a failing store.
+fn commit_context(
+    ledger: Ledger,
+    outbox: &OutboxHandle,
+    bus: &Bus,
+    topics: &Topics,
+    gateways: &Gateways,
+    figures: &Arc<Figures>,
+) -> (CommitContext, mpsc::UnboundedReceiver<StoreEvent>) {
+    let (events, store) = mpsc::unbounded_channel();
+    let context = CommitContext {
+        ledger,
+        outbox: outbox.clone(),
+        bus: bus.clone(),
+        topics: topics.clone(),
+        events,
+        dispatcher: gateways.dispatcher.clone(),
+        latency: Arc::clone(figures),
+    };
+    (context, store)
 }
 
 fn start_indexer(

@@ -55,6 +55,9 @@ pub(super) fn decide(
     signal: &Signal,
     store_available: bool,
 ) -> Decision {
+    if let Some(blocked) = exchanges.blocked(desk.state(), admitted.account) {
+        return Decision::rejected(kept(&admitted.room, signal, blocked, store_available));
+    }
     let planned = match plan_of(desk, exchanges, admitted, signal) {
         Ok(planned) => planned,
         Err(refusal) => return Decision::rejected(kept(&admitted.room, signal, refusal, store_available)),
@@ -83,7 +86,7 @@ pub(super) fn decide(
     if cancel_first {
         cancel_symbol(desk, exchanges, admitted, signal);
     }
-    let mut decision = match send(desk, exchanges, admitted, signal, (quantity, opened)) {
+    let mut decision = match send_all(desk, exchanges, admitted, signal, (quantity, opened)) {
         Ok(decision) => decision,
         Err(refusal) => return Decision::rejected(admitted.room.or(signal.action, refusal)),
     };
@@ -181,7 +184,8 @@ fn plan_of(
         Some(_) => None,
     };
     let limit = settings.price_deviation_max_pct;
-    let unfit = stale.or_else(|| check_deviation(admitted.origin, limit, market.reference()).err());
+    let gate = exchanges.gate(desk.state(), admitted.account);
+    let unfit = gate.or(stale).or_else(|| check_deviation(admitted.origin, limit, market.reference()).err());
     let daemon = desk.state().level.effective(desk.at);
     plan(&PlanInput {
         action: signal.action,
@@ -202,20 +206,55 @@ fn plan_of(
     })
 }
 
-/// Makes the order, has it approved and submits it.
-fn send(
+/// Sends what is planned: one order, or two for a flip where long and short positions lie beside each other.
+fn send_all(
     desk: &mut Desk<'_>,
     exchanges: &mut ExchangeControl,
     admitted: &Admitted<'_>,
     signal: &Signal,
     (quantity, opened): (Quantity, Quantity),
 ) -> Result<Decision, Refusal> {
+    let flips = !opened.is_zero() && opened < quantity.abs();
+    if !flips || !exchanges.splits_flips(desk.state(), admitted.account) {
+        return send(desk, exchanges, admitted, signal, Leg { name: "0", quantity, opened, flips });
+    }
+    let (opening, zero) = (Side::of(quantity).signed(opened), Quantity::ZERO);
+    let closing = Leg { name: "0", quantity: quantity - opening, opened: zero, flips: false };
+    let mut decision = send(desk, exchanges, admitted, signal, closing)?;
+    let leg = Leg { name: "1", quantity: opening, opened, flips };
+    match send(desk, exchanges, admitted, signal, leg) {
+        Ok(opened) => decision.orders.extend(opened.orders),
+        Err(refusal) => decision.note = Some(format!("only the closing part was sent: {}", refusal.detail)),
+    }
+    decision.outcome = Outcome::Accepted;
+    Ok(decision)
+}
+
+/// One order of a signal.
+struct Leg {
+    name: &'static str,
+    /// Signed base units.
+    quantity: Quantity,
+    /// The part that opens, without sign.
+    opened: Quantity,
+    /// Whether this order, or the leg before it, closes a position.
+    flips: bool,
+}
+
+/// Makes the order, has it approved and submits it.
+fn send(
+    desk: &mut Desk<'_>,
+    exchanges: &mut ExchangeControl,
+    admitted: &Admitted<'_>,
+    signal: &Signal,
+    Leg { name, quantity, opened, flips }: Leg,
+) -> Result<Decision, Refusal> {
     let settings = admitted.settings;
     let market = desk.prices.get(admitted.key).expect("a strategy's market is configured");
     let instrument = market.view(desk.at).instrument;
     let order_type = order_type_of(instrument, signal, Side::of(quantity))?;
     let store = desk.state().store_id.expect("the store has an id since its first record");
-    let id = order_id(store, settings.id, signal.id.as_str(), signal.time, "0");
+    let id = order_id(store, settings.id, signal.id.as_str(), signal.time, name);
     let draft = OrderDraft {
         strategy: settings.id,
         symbol: signal.symbol,
@@ -230,7 +269,6 @@ fn send(
         check_open_orders(desk, exchanges, admitted)?;
     }
     let mut triggers = Triggers::default();
-    let flips = !opened.is_zero() && opened < quantity.abs();
     let approved = if opened.is_zero() {
         approve_reduction(order)
     } else {

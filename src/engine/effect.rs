@@ -1,7 +1,7 @@
 //! All that the engine can ask for. Effects leave in order; a `Persist` protects everything behind it that waits.
 
 use super::event::{Level, ReplyToken};
-use super::record::{Done, Record, Scope};
+use super::record::{Difference, Done, Record, Scope};
 use crate::model::amount::{Money, Price, Quantity};
 use crate::model::ids::{FeedId, StrategyId, StrategyType, Symbol, VenueId};
 use crate::model::kpi::Kpis;
@@ -58,6 +58,19 @@ pub enum Told {
     Positions(Vec<PositionView>),
     /// What was changed.
     Done(Done),
+    /// What venue and ledger differ by.
+    Reconcile(Vec<ReconcileView>),
+}
+
+/// A difference between venue and ledger.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReconcileView {
+    /// The strategy.
+    pub strategy: StrategyId,
+    /// The difference.
+    pub difference: Difference,
+    /// The price at which it would be booked.
+    pub price: Option<Price>,
 }
 
 /// What is published beside the event messages that follow from records.
@@ -202,12 +215,16 @@ pub struct StrategyView {
     pub kind: StrategyType,
     /// Its feed.
     pub feed: Option<FeedId>,
+    /// Whether it trades at a venue.
+    pub live: bool,
     /// Where its orders go.
     pub venue: VenueId,
     /// Its level as set.
     pub level: Level,
     /// The stricter of its and the daemon's level.
     pub level_effective: Level,
+    /// What venue and ledger differ by.
+    pub reconcile: Vec<Difference>,
     /// Its symbols.
     pub symbols: Vec<Symbol>,
     /// Its money.
@@ -223,6 +240,8 @@ pub struct StrategyView {
 pub struct ScopeView {
     /// Which.
     pub scope: Scope,
+    /// Whether the figures are those of live strategies: of these alone, if there are any.
+    pub live: bool,
     /// Its money.
     pub money: MoneyView,
     /// When.
@@ -265,6 +284,8 @@ pub struct PositionView {
 pub struct KpiView {
     /// Whose.
     pub scope: Scope,
+    /// Whether the figures are those of live strategies: of these alone, if there are any.
+    pub live: bool,
     /// When the scope began.
     pub from: Timestamp,
     /// When the figures were computed.

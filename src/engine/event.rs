@@ -146,6 +146,10 @@ pub enum Query {
     CancelOrders,
     /// Close the positions of a strategy.
     ClosePosition,
+    /// What venue and ledger differ by.
+    Reconcile,
+    /// Book the venue's truth for a strategy.
+    ReconcileAccept,
 }
 
 /// A message on a request topic that could be read.

@@ -7,19 +7,20 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::desk::Desk;
 use super::gauge::Gauge;
+use super::live_control::VenueAccount;
 use super::order_manager::{OrderDraft, cut_to_position, order_id, records_of};
 use super::portfolio::Book;
 use super::price_module::PriceModule;
 use super::record::{Record, Scope, ScopeSample};
+use super::route;
 use super::settings::{EngineSettings, StrategySettings};
 use super::state::State;
 use super::stops::Touched;
 use crate::exchange::Exchange;
-use crate::exchange::paper::PaperExchange;
 use crate::model::amount::Quantity;
 use crate::model::ids::{StrategyId, StrategyType, Symbol};
 use crate::model::market::{MarketKey, PriceUpdate};
-use crate::model::order::{Order, OrderReason, OrderStatus, OrderType};
+use crate::model::order::{Order, OrderReason, OrderType};
 use crate::model::report::ExecutionReport;
 use crate::model::time::Timestamp;
 use crate::risk::{Limits, RiskApproved, approve_reduction};
@@ -33,7 +34,11 @@ pub struct ExchangeControl {
     pub(super) interval_ms: i64,
     pub(super) peaks_journalled: Timestamp,
     pub(super) flattening: bool,
-    reports: Vec<ExecutionReport>,
+    /// The accounts at venues.
+    pub(super) venues: Vec<VenueAccount>,
+    /// When they were last looked at.
+    pub(super) woken: Timestamp,
+    pub(super) reports: Vec<ExecutionReport>,
 }
 
 /// One strategy's exchange and money.
@@ -48,6 +53,8 @@ pub struct Account {
     pub(super) dirty: Dirty,
     pub(super) published_at: Option<Timestamp>,
     pub(super) positions_dirty: BTreeSet<Symbol>,
+    /// Until when no exit is made anew because the venue refused the last one, and how often it did.
+    pub(super) exit_pauses: BTreeMap<Symbol, (Timestamp, u32)>,
 }
 
 /// The figures of a type or of all strategies.
@@ -83,20 +90,13 @@ impl ExchangeControl {
             interval_ms: settings.price_interval_ms,
             peaks_journalled: Timestamp::MIN,
             flattening: true,
+            venues: VenueAccount::all(settings),
+            woken: Timestamp::MIN,
             reports: Vec::new(),
         };
         let mut types: BTreeMap<StrategyType, Vec<usize>> = BTreeMap::new();
         for (index, strategy) in settings.strategies.iter().enumerate() {
-            let mut exchange: Box<dyn Exchange> = Box::new(PaperExchange::new(strategy.paper.clone()));
-            let mut resting: Vec<&Order> =
-                state.orders.values().filter(|order| is_resting(order, strategy)).collect();
-            resting.sort_by_key(|order| (order.created, order.order_id));
-            resting.into_iter().for_each(|order| exchange.restore(order));
-            let stops = state
-                .stops
-                .positions()
-                .filter(|(id, symbol, _)| *id == strategy.id && strategy.markets.contains_key(symbol));
-            stops.filter_map(|(.., stops)| stops.kept.as_ref()).for_each(|stop| exchange.restore_stop(stop));
+            let exchange = route::open(settings, strategy, state);
             for key in strategy.markets.values() {
                 prices.listen(*key, index, strategy.ticks);
             }
@@ -142,12 +142,16 @@ impl ExchangeControl {
     }
 
     /// When an exchange wants to be woken next.
-    pub fn next_wakeup(&self) -> Option<Timestamp> {
-        self.accounts.iter().filter_map(|account| account.exchange.next_wakeup()).map(|(due, _)| due).min()
+    pub fn next_wakeup(&self, state: &State, prices: &PriceModule) -> Option<Timestamp> {
+        let wakeups = self.accounts.iter().filter_map(|account| account.exchange.next_wakeup());
+        let simulated = wakeups.map(|(due, _)| due).min();
+        let venues = if self.venues.is_empty() { None } else { self.venues_due(state, prices) };
+        [simulated, venues].into_iter().flatten().min()
     }
 
     /// Wakes the exchanges whose time has come.
     pub fn on_wakeup(&mut self, desk: &mut Desk<'_>) {
+        self.on_venues_due(desk);
         for index in 0..self.accounts.len() {
             while let Some((due, symbol)) = self.accounts[index].exchange.next_wakeup() {
                 let market = self.market_of(index, symbol).and_then(|key| desk.prices.get(key));
@@ -171,6 +175,12 @@ impl ExchangeControl {
         if !order.reduce_only {
             self.accounts[index].entries.push_back(desk.at);
         }
+        if !order.reduce_only {
+            self.note_route(desk, index);
+        }
+        if !order.reduce_only {
+            self.note_route(desk, index);
+        }
         desk.record(Record::Order(order));
         let mut reports = std::mem::take(&mut self.reports);
         self.accounts[index].exchange.submit(desk.at, approved, &view, &mut reports);
@@ -190,7 +200,7 @@ impl ExchangeControl {
         let ids: Vec<_> = ids.collect();
         let mut reports = std::mem::take(&mut self.reports);
         for order_id in ids {
-            self.accounts[index].exchange.cancel(order_id, reason, &mut reports);
+            self.accounts[index].exchange.cancel(desk.at, order_id, reason, &mut reports);
         }
         self.settle(desk, index, &mut reports);
         self.reports = reports;
@@ -198,10 +208,16 @@ impl ExchangeControl {
 
     /// Sends what is missing to close every position of a strategy at the market. `cause` makes the order ids.
     pub fn close_positions(&mut self, desk: &mut Desk<'_>, index: usize, cause: &str) {
+        if self.blocked(desk.state(), index).is_some() {
+            return;
+        }
         let strategy = self.accounts[index].settings.id;
         let positions: Vec<(Symbol, Quantity)> =
             desk.state().strategies[&strategy].positions.values().map(|p| (p.symbol, p.quantity)).collect();
         for (symbol, quantity) in positions {
+            if self.is_exit_paused(desk.at, index, symbol) {
+                continue;
+            }
             let missing =
                 quantity.abs() - self.working_exits(desk.state(), index, symbol, quantity, is_sent_exit);
             if !missing.is_positive() || self.market_of(index, symbol).is_none() {
@@ -256,24 +272,16 @@ impl ExchangeControl {
         exits.map(|order| order.remaining()).sum()
     }
 
-    /// Lets `act` collect reports of an exchange, and settles them.
-    pub(super) fn with_reports(
-        &mut self,
-        desk: &mut Desk<'_>,
-        index: usize,
-        act: impl FnOnce(&mut ExchangeControl, &mut Desk<'_>, &mut Vec<ExecutionReport>),
-    ) {
-        let mut reports = std::mem::take(&mut self.reports);
-        act(self, desk, &mut reports);
-        self.settle(desk, index, &mut reports);
-        self.reports = reports;
-    }
-
     /// Turns reports into records, values the books anew, and takes back what can no longer reduce.
-    fn settle(&mut self, desk: &mut Desk<'_>, index: usize, reports: &mut Vec<ExecutionReport>) {
+    pub(super) fn settle(&mut self, desk: &mut Desk<'_>, index: usize, reports: &mut Vec<ExecutionReport>) {
+        let simulated = self.accounts[index].settings.account.is_none();
         let mut next = 0;
         while next < reports.len() {
-            let report = cut_to_position(desk.state(), &reports[next]);
+            let report = match simulated {
+                true => cut_to_position(desk.state(), &reports[next]),
+                false => reports[next].clone(),
+            };
+            self.pass_on(desk, index, &report);
             next += 1;
             if let ExecutionReport::Triggered { stop_id, symbol, cause, quantity } = report {
                 self.on_touched(desk, index, Touched { stop_id, symbol, cause, quantity }, reports);
@@ -283,6 +291,7 @@ impl ExchangeControl {
             let symbol = records.first().and_then(Record::symbol);
             let fill = records.iter().find_map(|record| match record {
                 Record::Fill(fill) => Some(fill.symbol),
+                Record::Correction(correction) => Some(correction.symbol),
                 _ => None,
             });
             let closed = records.iter().any(|record| matches!(record, Record::Trade(_)));
@@ -322,9 +331,11 @@ impl ExchangeControl {
                 left -= order.remaining();
             } else {
                 let (order_id, reason) = (order.order_id, OrderReason::ReduceOnly);
-                self.accounts[index].exchange.cancel(order_id, reason, reports);
-                // The exchange may have filled it with the same print and forgotten it.
-                reports.push(ExecutionReport::Cancelled { order_id, reason });
+                self.accounts[index].exchange.cancel(desk.at, order_id, reason, reports);
+                if self.accounts[index].settings.account.is_none() {
+                    // Paper may have filled it with the same print and forgotten it.
+                    reports.push(ExecutionReport::Cancelled { order_id, reason });
+                }
             }
         }
     }
@@ -341,6 +352,7 @@ impl Account {
             dirty: Dirty::No,
             published_at: None,
             positions_dirty: BTreeSet::new(),
+            exit_pauses: BTreeMap::new(),
         }
     }
 
@@ -375,12 +387,4 @@ impl ScopeEntry {
 /// Whether an order is an exit that surely fills: at the market, and only reducing.
 pub fn is_sent_exit(order: &Order) -> bool {
     order.reduce_only && order.order_type == OrderType::Market
-}
-
-/// Whether an order of the journal rests at this strategy's exchange, or a touched stop became it.
-fn is_resting(order: &Order, strategy: &StrategySettings) -> bool {
-    let rests = matches!(order.status, OrderStatus::Working | OrderStatus::PartlyFilled);
-    order.strategy == strategy.id
-        && (rests || order.is_of_stop())
-        && strategy.markets.contains_key(&order.symbol)
 }

@@ -3,7 +3,7 @@
 use super::desk::Desk;
 use super::exchange_control::ExchangeControl;
 use super::record::Scope;
-use crate::model::amount::Money;
+use crate::model::amount::{Money, Ratio};
 use crate::model::order::Order;
 use crate::model::signal::Refusal;
 use crate::model::time::Timestamp;
@@ -36,6 +36,7 @@ impl ExchangeControl {
         opening: Opening,
     ) -> Result<RiskApproved, Refusal> {
         self.forget_entries(desk.at);
+        self.check_account(desk.state(), index, &order, opening.notional)?;
         let key = self.market_of(index, order.symbol).expect("the symbol was checked before");
         let account = &self.accounts[index];
         let closed = match account.book.holding(key) {
@@ -70,9 +71,15 @@ impl ExchangeControl {
             notional: opening.notional,
             equity: account.book.equity(),
             exposure: checks[0].exposure,
-            leverage: account.settings.paper.leverage,
+            leverage: self.leverage_of(index),
         };
         approve_entry(order, &entry, &checks)
+    }
+
+    /// How far exposure may go beyond equity.
+    fn leverage_of(&self, index: usize) -> Ratio {
+        let paper = self.accounts[index].settings.paper.leverage;
+        self.venue_of(index).map_or(paper, |venue| Ratio::new(venue.settings.leverage.into()))
     }
 
     /// Exposure of accounts: positions at the mark and what working entries would add.

@@ -6,7 +6,7 @@
 //! trips is decided by [`trips`] on the exact figures.
 
 use super::record::{Scope, ScopeSample};
-use super::state::ScopeState;
+use super::scope_state::ScopeState;
 use crate::model::amount::Money;
 use crate::model::units::Units;
 use crate::risk::{Limits, Trip, trip_equity, trips};

@@ -151,7 +151,9 @@ impl ExchangeControl {
             let strategy = account.settings.id;
             let equity = account.book.equity();
             let tripped = account.book.gauge.look(&account.settings.limits);
-            if !equity.is_positive() && !account.book.holdings().is_empty() {
+            // A venue liquidates by itself, by its own figures.
+            let simulated = account.settings.account.is_none();
+            if simulated && !equity.is_positive() && !account.book.holdings().is_empty() {
                 self.liquidate(desk, index);
             }
             for trip in tripped {
@@ -301,7 +303,9 @@ impl ExchangeControl {
             }
             self.cancel_orders(desk, index, OrderReason::Level, |order| !is_sent_exit(order));
             self.close_positions(desk, index, "flatten");
-            let flat = desk.state().strategies[&strategy].positions.is_empty();
+            // An entry whose fate is open may still fill.
+            let entries = self.open_orders(desk.state(), index).any(|order| !order.reduce_only);
+            let flat = desk.state().strategies[&strategy].positions.is_empty() && !entries;
             all_flat &= flat;
             if own && flat {
                 let scope = LevelScope::Strategy(strategy);

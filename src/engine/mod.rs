@@ -16,13 +16,20 @@ pub mod gauge;
 pub mod guard;
 pub mod kpi;
 pub mod level_control;
+pub mod live_control;
+pub mod live_gate;
+pub mod live_record;
+pub mod live_state;
 pub mod order_manager;
 pub mod portfolio;
 pub mod price_module;
 pub mod publication;
+pub mod reconcile;
 pub mod record;
 pub mod request_history;
 pub mod requests;
+pub mod route;
+pub mod scope_state;
 pub mod settings;
 pub mod signal_history;
 pub mod signal_rate;
@@ -149,7 +156,11 @@ impl Engine {
                 start::announced(&mut desk, devices);
             }
             Event::Store { available } => self.on_store(at, available, effects),
-            Event::Venue(_) | Event::Wakeup => {}
+            Event::Venue(report) => {
+                let mut desk = Desk::new(at, &mut self.state, &self.prices, effects);
+                self.exchanges.on_venue(&mut desk, &report);
+            }
+            Event::Wakeup => {}
             Event::Shutdown => {
                 let mut desk = Desk::new(at, &mut self.state, &self.prices, effects);
                 self.exchanges.sample(&mut desk, None);
@@ -167,7 +178,7 @@ impl Engine {
         let outage = self.store_failed_at.map(|failed| failed.plus_ms(STORE_OUTAGE_MS_MAX));
         [
             self.prices.next_wakeup(),
-            self.exchanges.next_wakeup(),
+            self.exchanges.next_wakeup(&self.state, &self.prices),
             self.exchanges.publication_due(),
             self.exchanges.peak_due(),
             self.exchanges.day_due(&self.state),

@@ -3,10 +3,11 @@
 use data_encoding::BASE32_NOPAD;
 use sha2::{Digest, Sha256};
 
-use super::record::Record;
+use super::record::{Correction, Record};
 use super::state::State;
 use crate::model::amount::{Money, Price, Quantity};
 use crate::model::ids::{ClientOrderId, SignalId, StoreId, StrategyId, Symbol, VenueId};
+use crate::model::live::{Figures, LiveOrder};
 use crate::model::order::{Order, OrderReason, OrderStatus, OrderType, Side};
 use crate::model::position::{Execution, Position};
 use crate::model::report::{ExecutionReport, Fill, Trade};
@@ -98,9 +99,24 @@ pub fn records_of(state: &State, at: Timestamp, report: &ExecutionReport) -> Vec
             }
             None => Vec::new(),
         },
+        ExecutionReport::Status { order_id, status, reason } => match state.orders.get(&order_id) {
+            Some(order) => vec![Record::Order(with_status(order, status, reason, at))],
+            None => Vec::new(),
+        },
+        ExecutionReport::Noted(ref note) => vec![Record::Live(note.clone())],
+        ExecutionReport::NotedStop(ref stop) => vec![Record::LiveStop(stop.clone())],
+        ExecutionReport::Settled { order_id, figures } => {
+            let live = state.live.orders.get(&order_id);
+            live.and_then(|live| correction(live, figures, at)).into_iter().collect()
+        }
+        ExecutionReport::Ask(_) | ExecutionReport::Warned { .. } => Vec::new(),
         ExecutionReport::Filled { order_id, price, quantity, fee, liquidity } => {
-            let Some(order) = state.orders.get(&order_id) else { return Vec::new() };
-            assert!(quantity <= order.remaining(), "order {order_id} was filled beyond its quantity");
+            let live = state.live.orders.get(&order_id);
+            let order = state.orders.get(&order_id).or(live.map(|live| &live.order));
+            let Some(order) = order else { return Vec::new() };
+            // What a venue says is a fact, also beyond what was ordered.
+            let simulated = live.is_none();
+            assert!(!simulated || quantity <= order.remaining(), "order {order_id} was overfilled");
             let strategy = &state.strategies[&order.strategy];
             let execution = Execution {
                 symbol: order.symbol,
@@ -126,7 +142,7 @@ pub fn records_of(state: &State, at: Timestamp, report: &ExecutionReport) -> Vec
                 position_quantity: result.position.as_ref().map_or(Quantity::ZERO, |p| p.quantity),
                 order_id,
                 signal_id: order.signal_id.clone(),
-                number: state.order_fills.get(&order_id).copied().unwrap_or(0) + 1,
+                number: fills_of(state, order_id) + 1,
                 time: at,
             };
             let mut records = vec![Record::Fill(fill.clone()), Record::Order(after_fill(order, &fill))];
@@ -156,11 +172,38 @@ pub fn cut_to_position(state: &State, report: &ExecutionReport) -> ExecutionRepo
     ExecutionReport::Filled { order_id, price, quantity: kept, fee: fee.share(kept, quantity), liquidity }
 }
 
+/// What the ledger lacks of the sums of an order's executions, if anything.
+fn correction(live: &LiveOrder, figures: Figures, at: Timestamp) -> Option<Record> {
+    let (order, ledger) = (&live.order, live.ledger);
+    let differs = (ledger.notional, ledger.fee) != (figures.notional, figures.fee);
+    differs.then(|| {
+        Record::Correction(Correction {
+            strategy: order.strategy,
+            symbol: order.symbol,
+            order_id: order.order_id,
+            side: order.side,
+            notional: figures.notional - ledger.notional,
+            fee: figures.fee - ledger.fee,
+            time: at,
+        })
+    })
+}
+
+fn fills_of(state: &State, order_id: ClientOrderId) -> u32 {
+    let live = state.live.orders.get(&order_id).map(|live| live.fills);
+    live.or(state.order_fills.get(&order_id).copied()).unwrap_or(0)
+}
+
+/// One that ended or is being taken back stays so, unless nothing of it is left.
 fn after_fill(order: &Order, fill: &Fill) -> Order {
     let mut order = order.clone();
     order.filled_quantity += fill.quantity;
     order.filled_notional += fill.price.times(fill.quantity);
-    order.status = if order.remaining().is_zero() { OrderStatus::Filled } else { OrderStatus::PartlyFilled };
+    order.status = match order.status {
+        _ if order.remaining().is_zero() => OrderStatus::Filled,
+        status if status.is_final() || status == OrderStatus::Cancelling => status,
+        _ => OrderStatus::PartlyFilled,
+    };
     order.time = fill.time;
     order
 }

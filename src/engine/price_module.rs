@@ -88,6 +88,11 @@ impl Market {
         self.confirmed_at.map(|confirmed| at.since_ms(confirmed))
     }
 
+    /// When the venue last confirmed it.
+    pub fn confirmed_at(&self) -> Option<Timestamp> {
+        self.confirmed_at
+    }
+
     /// How old a price may be for an entry, in milliseconds.
     pub fn stale_after_ms(&self) -> i64 {
         self.settings.price_stale_after_ms

@@ -53,7 +53,8 @@ impl ExchangeControl {
         }
         for index in scopes {
             let money = self.scope_money(desk, index);
-            let view = ScopeView { scope: self.scopes[index].scope, money, time: desk.at };
+            let live = self.is_live(&self.scopes[index].members);
+            let view = ScopeView { scope: self.scopes[index].scope, live, money, time: desk.at };
             desk.publish(Update::Scope(Box::new(view)));
             self.scopes[index].dirty = Dirty::No;
             self.scopes[index].published_at = Some(desk.at);
@@ -76,8 +77,9 @@ impl ExchangeControl {
         }
         for scope in &self.scopes {
             if only.is_none_or(|wanted| scope.members.contains(&wanted)) {
+                let members = self.figured(&scope.members);
                 let ids: Vec<StrategyId> =
-                    scope.members.iter().map(|index| self.accounts[*index].settings.id).collect();
+                    members.iter().map(|index| self.accounts[*index].settings.id).collect();
                 let view = self.kpi_view(desk, scope.scope, &ids);
                 desk.publish(Update::Kpi(Box::new(view)));
             }
@@ -97,16 +99,36 @@ impl ExchangeControl {
             // Days without any position say nothing about a strategy.
             kpis = Kpis { observations: kpis.observations, ..Kpis::default() };
         }
-        KpiView { scope, from: state.started, to: desk.at, kpis }
+        let live = members.iter().any(|id| {
+            let index = self.account_of(*id);
+            index.is_some_and(|index| self.accounts[index].settings.account.is_some())
+        });
+        KpiView { scope, live, from: state.started, to: desk.at, kpis }
     }
 
     fn scope_money(&self, desk: &Desk<'_>, index: usize) -> MoneyView {
         let scope = &self.scopes[index];
-        let start = MoneyView { peak: scope.gauge.peak(), ..MoneyView::default() };
-        scope.members.iter().fold(start, |total, member| {
+        let members = self.figured(&scope.members);
+        // Without the paper strategies the scope's own peak says nothing; the sum of theirs is no lower than the true.
+        let own = members.iter().map(|member| self.accounts[*member].book.gauge.peak());
+        let peak = if members.len() == scope.members.len() { scope.gauge.peak() } else { own.sum() };
+        let start = MoneyView { peak, ..MoneyView::default() };
+        members.iter().fold(start, |total, member| {
             let account = &self.accounts[*member];
             add_money(total, money_of(&account.book, &desk.state().strategies[&account.settings.id]))
         })
+    }
+
+    /// Whether any of these trades at a venue.
+    fn is_live(&self, members: &[usize]) -> bool {
+        members.iter().any(|index| self.accounts[*index].settings.account.is_some())
+    }
+
+    /// Whose figures are added up: those of live strategies if there are any, never both.
+    pub(super) fn figured(&self, members: &[usize]) -> Vec<usize> {
+        let live = self.is_live(members);
+        let fits = |index: &usize| self.accounts[*index].settings.account.is_some() == live;
+        members.iter().copied().filter(fits).collect()
     }
 
     fn strategy_view(&self, desk: &Desk<'_>, index: usize) -> StrategyView {
@@ -117,9 +139,11 @@ impl ExchangeControl {
             strategy: account.settings.id,
             kind: account.settings.kind,
             feed: account.settings.markets.values().next().map(|key| key.feed),
+            live: account.settings.account.is_some(),
             venue: account.settings.venue,
             level: ledger.level.level,
             level_effective: ledger.level.effective(desk.at).max(daemon),
+            reconcile: desk.state().live.differences(account.settings.id).to_vec(),
             symbols: account.settings.markets.keys().copied().collect(),
             money: money_of(&account.book, ledger),
             last_error: ledger.last_error.clone(),

@@ -6,8 +6,12 @@
 use serde::{Deserialize, Serialize};
 
 use super::event::{Level, LevelScope};
+pub use super::live_record::{
+    AccountRecord, Correction, Difference, FundingRecord, ReconcileRecord, Route, RouteRecord, SnapshotRecord,
+};
 use crate::model::amount::{Money, Price};
 use crate::model::ids::{ClientOrderId, SignalId, StoreId, StrategyId, StrategyType, Symbol, VenueId};
+use crate::model::live::{LiveNote, LiveStop};
 use crate::model::market::MarketKey;
 use crate::model::order::Order;
 use crate::model::report::{Fill, Trade};
@@ -82,6 +86,22 @@ pub enum Record {
     Triggers(TriggersRecord),
     /// Another stop protects a position from now on, or none does.
     Stop(StopRecord),
+    /// What is remembered of an order at a venue changed.
+    Live(Box<LiveNote>),
+    /// The venue's last word on a fill differs from what was booked.
+    Correction(Correction),
+    /// Everything that a venue said about an account was taken over.
+    Snapshot(SnapshotRecord),
+    /// What is remembered of a stop at a venue changed.
+    LiveStop(Box<LiveStop>),
+    /// An account turned out to be another's, in another world, or to hold positions otherwise.
+    Account(AccountRecord),
+    /// A strategy's position is held there from now on.
+    Route(RouteRecord),
+    /// Venue and ledger differ for a strategy, or do not any more.
+    Reconcile(ReconcileRecord),
+    /// Money was paid or received for holding a position.
+    Funding(FundingRecord),
 }
 
 /// Stops that a signal named.
@@ -147,6 +167,8 @@ pub enum Done {
     Cancelled(Vec<ClientOrderId>),
     /// These signals were made of it.
     Closed(Vec<SignalResult>),
+    /// The venue's truth was booked under these orders.
+    Adopted(Vec<ClientOrderId>),
 }
 
 /// A device that Home Assistant may know of, remembered so that it can be taken back.
@@ -162,7 +184,7 @@ impl Done {
     /// Whether there was nothing to do.
     pub fn is_nothing(&self) -> bool {
         match self {
-            Done::Cancelled(ids) => ids.is_empty(),
+            Done::Cancelled(ids) | Done::Adopted(ids) => ids.is_empty(),
             Done::Closed(results) => results.is_empty(),
         }
     }

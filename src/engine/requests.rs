@@ -44,7 +44,11 @@ impl StrategyManager {
                 let views = |only| Told::Positions(exchanges.open_positions(desk, only));
                 of_strategy(exchanges, request).map(views)
             }
-            Query::CancelOrders | Query::ClosePosition => {
+            Query::Reconcile => {
+                let plan = |only| Told::Reconcile(exchanges.reconcile_plan(desk, only));
+                of_strategy(exchanges, request).map(plan)
+            }
+            Query::CancelOrders | Query::ClosePosition | Query::ReconcileAccept => {
                 self.change(desk, exchanges, request).map(|(done, again)| {
                     repeated = again;
                     Told::Done(done)
@@ -69,6 +73,9 @@ impl StrategyManager {
         check(desk, exchanges, &change)?;
         let done = match change.query {
             Query::ClosePosition => Done::Closed(self.close(desk, exchanges, &change)),
+            Query::ReconcileAccept => {
+                Done::Adopted(exchanges.reconcile_accept(desk, change.account, change.symbol)?)
+            }
             _ => Done::Cancelled(cancel(desk, exchanges, &change)),
         };
         if done.is_nothing() {
@@ -179,10 +186,12 @@ fn complete<'a>(exchanges: &ExchangeControl, request: &'a Request) -> Result<Cha
 }
 
 fn repeat(known: &RequestRecord, change: &Change<'_>) -> Result<Done, Refusal> {
-    let closes = matches!(known.done, Done::Closed(_));
-    let same = known.symbol == change.symbol
-        && known.request_time == change.time
-        && closes == (change.query == Query::ClosePosition);
+    let query = match known.done {
+        Done::Cancelled(_) => Query::CancelOrders,
+        Done::Closed(_) => Query::ClosePosition,
+        Done::Adopted(_) => Query::ReconcileAccept,
+    };
+    let same = known.symbol == change.symbol && known.request_time == change.time && query == change.query;
     match same {
         true => Ok(known.done.clone()),
         false => {
@@ -214,7 +223,7 @@ impl ExchangeControl {
         let wanted = (0..self.accounts.len()).filter(|index| only.is_none_or(|only| only == *index));
         let strategies = wanted.map(|index| self.kpi_view(desk, Scope::Strategy(id(&index)), &[id(&index)]));
         let sums = self.scopes.iter().filter(|_| only.is_none()).map(|scope| {
-            let members: Vec<StrategyId> = scope.members.iter().map(id).collect();
+            let members: Vec<StrategyId> = self.figured(&scope.members).iter().map(id).collect();
             self.kpi_view(desk, scope.scope, &members)
         });
         strategies.chain(sums).collect()

@@ -6,10 +6,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::exchange::paper::PaperSettings;
 use crate::model::amount::{Money, Ratio};
-use crate::model::ids::{StrategyId, StrategyType, Symbol, VenueId};
+use crate::model::ids::{AccountId, StrategyId, StrategyType, Symbol, VenueId};
 use crate::model::instrument::Instrument;
 use crate::model::market::MarketKey;
 use crate::model::signal::Size;
+use crate::model::trading::{Environment, MarginMode};
 use crate::risk::Limits;
 
 /// Everything the engine goes by. Changing it needs a restart.
@@ -19,6 +20,8 @@ pub struct EngineSettings {
     pub markets: Vec<MarketSettings>,
     /// The strategies, in the order of the configuration.
     pub strategies: Vec<StrategySettings>,
+    /// The accounts that have keys.
+    pub accounts: Vec<AccountSettings>,
     /// Limits of a type of strategies.
     pub type_limits: BTreeMap<StrategyType, Limits>,
     /// Limits of the whole daemon.
@@ -40,6 +43,25 @@ pub struct MarketSettings {
     pub price_stale_after_ms: i64,
 }
 
+/// One account at a venue, as far as decisions depend on it; the keys stay with the gateway.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountSettings {
+    /// Its name in the configuration.
+    pub id: AccountId,
+    /// The venue.
+    pub venue: VenueId,
+    /// Which of the venue's worlds.
+    pub environment: Environment,
+    /// Cross or isolated.
+    pub margin_mode: MarginMode,
+    /// Notional may reach what is free x leverage; what the venue has set is checked against it.
+    pub leverage: u32,
+    /// How long link, clock or prices may be unhealthy before working entries are taken back, in milliseconds.
+    pub dead_man_after_ms: i64,
+    /// How far the venue's clock may be from ours for an entry, in milliseconds.
+    pub clock_skew_max_ms: i64,
+}
+
 /// One strategy.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StrategySettings {
@@ -51,6 +73,8 @@ pub struct StrategySettings {
     pub markets: BTreeMap<Symbol, MarketKey>,
     /// Where its orders go: `paper`, or a venue with keys.
     pub venue: VenueId,
+    /// Whose keys sign its orders; one of [`EngineSettings::accounts`]. `None` is paper.
+    pub account: Option<AccountId>,
     /// Whether every tick of its symbols is published.
     pub ticks: bool,
     /// Paper money at the start, or the capital that sizes refer to.

@@ -119,7 +119,10 @@ fn cancel_interrupted(desk: &mut Desk<'_>, settings: &EngineSettings) {
         let traded = strategy.is_some_and(|strategy| strategy.markets.contains_key(&order.symbol));
         traded && (order.status != OrderStatus::Submitting || order.is_of_stop())
     };
-    let orders: Vec<Order> = desk.state().orders.values().filter(|order| !rests(order)).cloned().collect();
+    // An order at a venue is there until the venue says otherwise.
+    let live = |order: &&Order| desk.state().live.orders.contains_key(&order.order_id);
+    let orders = desk.state().orders.values().filter(|order| !rests(order) && !live(order));
+    let orders: Vec<Order> = orders.cloned().collect();
     for order in orders {
         let cancelled = with_status(&order, OrderStatus::Cancelled, Some(OrderReason::Restart), desk.at);
         desk.record(Record::Order(cancelled));
@@ -132,6 +135,7 @@ impl ExchangeControl {
         self.peaks_journalled = desk.at;
         self.sync_all(desk);
         self.protect_all(desk);
+        self.start_venues(desk);
         // Days that ended while nothing ran: their loss must not count as one of today.
         match self.day_due(desk.state()) {
             Some(due) if due <= desk.at => self.on_day_end(desk),

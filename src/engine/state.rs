@@ -8,10 +8,12 @@ use std::collections::{BTreeMap, VecDeque};
 use serde::{Deserialize, Serialize};
 
 use super::event::{Level, LevelScope};
+use super::live_state::LiveState;
 use super::record::{
     Announced, LevelCause, LevelRecord, Record, SampleRecord, Scope, SignalRecord, StrategyRecord,
 };
 use super::request_history::RequestHistory;
+use super::scope_state::ScopeState;
 use super::signal_history::{Decided, SignalHistory};
 use super::stop_book::StopBook;
 use crate::model::amount::{Money, Price};
@@ -57,6 +59,8 @@ pub struct State {
     pub requests: RequestHistory,
     /// Stops of positions, and those that orders bring.
     pub stops: StopBook,
+    /// Live trading.
+    pub live: LiveState,
 }
 
 /// How many level commands are remembered; a repeated one is also refused for its age.
@@ -151,48 +155,6 @@ impl StrategyState {
     }
 }
 
-/// What a scope remembers beyond sums.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ScopeState {
-    /// Highest equity.
-    pub peak: Money,
-    /// Equity when the UTC day began.
-    pub day_start: Money,
-    /// When the first strategy of the scope began.
-    pub started: Timestamp,
-    /// Open positions.
-    pub positions: u32,
-    /// Since when at least one is open.
-    pub held_since: Option<Timestamp>,
-    /// Milliseconds with an open position before that.
-    pub held_ms: i64,
-}
-
-impl ScopeState {
-    /// Share of the time since its start with an open position.
-    pub fn exposure(&self, at: Timestamp) -> Option<f64> {
-        let life_ms = at.since_ms(self.started);
-        let held_ms = self.held_ms + self.held_since.map_or(0, |since| at.since_ms(since).max(0));
-        (life_ms > 0).then(|| (held_ms as f64 / life_ms as f64).min(1.0))
-    }
-
-    fn count(&mut self, before: bool, after: bool, at: Timestamp) {
-        match (before, after) {
-            (false, true) => self.positions += 1,
-            (true, false) => self.positions = self.positions.saturating_sub(1),
-            _ => {}
-        }
-        match (self.positions, self.held_since) {
-            (0, Some(since)) => {
-                self.held_ms += at.since_ms(since).max(0);
-                self.held_since = None;
-            }
-            (1.., None) => self.held_since = Some(at),
-            _ => {}
-        }
-    }
-}
-
 impl State {
     /// Folds one record in. The only way in which this state changes.
     pub fn apply(&mut self, record: &Record) {
@@ -234,6 +196,14 @@ impl State {
             Record::Request(request) => self.requests.insert(request),
             Record::Triggers(triggers) => self.stops.apply_triggers(triggers),
             Record::Stop(stop) => self.stops.apply_stop(stop),
+            Record::Live(note) => self.apply_note(note),
+            Record::Correction(correction) => self.apply_correction(correction),
+            Record::Snapshot(snapshot) => self.live.apply_snapshot(snapshot),
+            Record::LiveStop(stop) => self.live.apply_stop(stop),
+            Record::Account(account) => self.live.apply_account(account),
+            Record::Route(route) => self.live.apply_route(route),
+            Record::Reconcile(reconcile) => self.live.apply_reconcile(reconcile),
+            Record::Funding(funding) => self.apply_funding(funding),
         }
     }
 
@@ -307,6 +277,7 @@ impl State {
     }
 
     fn apply_order(&mut self, order: &Order) {
+        self.live.apply_order(order);
         if order.status.is_final() {
             self.orders.remove(&order.order_id);
             self.order_fills.remove(&order.order_id);
@@ -319,8 +290,11 @@ impl State {
     fn apply_fill(&mut self, fill: &Fill) {
         let execution = Execution::of(fill);
         let Some(state) = self.strategies.get_mut(&fill.strategy) else { return };
-        let held = state.positions.contains_key(&fill.symbol);
-        let result = Position::after(state.positions.get(&fill.symbol), &execution);
+        let before = state.positions.get(&fill.symbol);
+        let (held, cost) = (before.is_some(), before.map_or(Money::ZERO, |position| position.cost));
+        let result = Position::after(before, &execution);
+        let cost_after = result.position.as_ref().map_or(Money::ZERO, |position| position.cost);
+        let spent = cost_after - cost - result.realized_pnl;
         state.realized_pnl += result.realized_pnl;
         state.fees += fill.fee;
         let holds = result.position.is_some();
@@ -330,6 +304,7 @@ impl State {
         };
         self.order_fills.insert(fill.order_id, fill.number);
         self.stops.apply_fill(fill);
+        self.live.apply_fill(fill, spent);
         for scope in self.scopes_of(fill.strategy) {
             self.scopes.entry(scope).or_default().count(held, holds, fill.time);
         }

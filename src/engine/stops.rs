@@ -92,6 +92,9 @@ impl ExchangeControl {
         touched: Touched,
         reports: &mut Vec<ExecutionReport>,
     ) {
+        if self.blocked(desk.state(), index).is_some() {
+            return;
+        }
         let Some((key, order)) = self.stop_order(desk, index, &touched) else { return };
         let symbol = touched.symbol;
         let closing = order.side;
@@ -105,7 +108,7 @@ impl ExchangeControl {
             self.open_orders(desk.state(), index).filter(entry).map(|order| order.order_id).collect();
         for order_id in entries {
             let reason = OrderReason::of_stop(touched.cause);
-            self.accounts[index].exchange.cancel(order_id, reason, reports);
+            self.accounts[index].exchange.cancel(desk.at, order_id, reason, reports);
         }
         self.protect(desk, index, (symbol, false), reports);
         let view = desk.prices.get(key).expect("a strategy's market is configured").view(desk.at);
@@ -121,7 +124,13 @@ impl ExchangeControl {
         let position = state.strategies[&settings.id].positions.get(&symbol)?;
         let stops = state.stops.of_position(settings.id, symbol)?;
         // One that was replaced meanwhile may be that of a position before a flip; what a venue closes is a fact.
-        let known = stops.kept.as_ref()?.stop_id == touched.stop_id || touched.quantity.is_some();
+        let is_kept = stops.kept.as_ref().is_some_and(|kept| kept.stop_id == touched.stop_id);
+        let known = is_kept || touched.quantity.is_some();
+        // What a venue made of a stop belongs to the side that it protected, which may be gone by now.
+        let put = state.live.stops.get(&touched.stop_id);
+        if put.is_some_and(|live| live.stop.side == position.side()) {
+            return None;
+        }
         let held = position.quantity.abs();
         let at_market = |order: &Order| order.order_type == OrderType::Market;
         let closed = || self.working_exits(state, index, symbol, position.quantity, at_market);
@@ -140,9 +149,29 @@ impl ExchangeControl {
         };
         let store = state.store_id.expect("the store has an id since its first record");
         let (cause, leg) = (touched.cause.as_str(), touched.stop_id.as_str());
-        let id = order_id(store, settings.id, cause, position.opened_at, leg);
+        let first = order_id(store, settings.id, cause, position.opened_at, leg);
+        // A venue may make more than one order of a stop; each is one of its own here.
+        let known = state.orders.contains_key(&first) || state.live.orders.contains_key(&first);
+        let again = || format!("{leg}-{}", state.sequence);
+        let id = match known {
+            true => order_id(store, settings.id, cause, position.opened_at, &again()),
+            false => first,
+        };
         let reason = Some(OrderReason::of_stop(touched.cause));
         Some((key, Order { reason, ..draft.order(id, desk.at) }))
+    }
+
+    /// Lets `act` collect reports of an exchange, and settles them.
+    pub(super) fn with_reports(
+        &mut self,
+        desk: &mut Desk<'_>,
+        index: usize,
+        act: impl FnOnce(&mut ExchangeControl, &mut Desk<'_>, &mut Vec<ExecutionReport>),
+    ) {
+        let mut reports = std::mem::take(&mut self.reports);
+        act(self, desk, &mut reports);
+        self.settle(desk, index, &mut reports);
+        self.reports = reports;
     }
 
     /// After a restart: a position whose symbol came back into the configuration is protected again.

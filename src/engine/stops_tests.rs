@@ -71,7 +71,7 @@ impl Exchange for Venue {
         reports.push(filled(order.order(), order.order().quantity));
     }
 
-    fn cancel(&mut self, _: ClientOrderId, _: OrderReason, _: &mut Vec<ExecutionReport>) {}
+    fn cancel(&mut self, _: Timestamp, _: ClientOrderId, _: OrderReason, _: &mut Vec<ExecutionReport>) {}
 
     fn on_price(
         &mut self,
@@ -159,11 +159,13 @@ fn settings(key: MarketKey) -> EngineSettings {
             signals_per_minute_max: 1_000,
             limits: Limits::default(),
             paper,
+            account: None,
         }],
         type_limits: BTreeMap::new(),
         limits: Limits::default(),
         price_interval_ms: 5_000,
         price_deadband_bps: ratio("1"),
+        accounts: Vec::new(),
     }
 }
 

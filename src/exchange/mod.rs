@@ -3,11 +3,13 @@
 //! An exchange never sees an order that [`crate::risk`] did not approve, never reads a clock, and answers only through
 //! reports. It knows neither strategies nor ledgers.
 
+pub mod live;
 pub mod matching;
 pub mod paper;
 
 use rust_decimal::Decimal;
 
+use self::live::LiveExchange;
 use crate::model::amount::{Price, Quantity};
 use crate::model::ids::{ClientOrderId, Symbol};
 use crate::model::instrument::Instrument;
@@ -55,7 +57,13 @@ pub trait Exchange: std::fmt::Debug + Send {
     );
 
     /// Takes an order back; silent when the order is not there.
-    fn cancel(&mut self, order_id: ClientOrderId, reason: OrderReason, reports: &mut Vec<ExecutionReport>);
+    fn cancel(
+        &mut self,
+        at: Timestamp,
+        order_id: ClientOrderId,
+        reason: OrderReason,
+        reports: &mut Vec<ExecutionReport>,
+    );
 
     /// Sees a price of a symbol that it may have orders on.
     fn on_price(
@@ -110,6 +118,16 @@ pub trait Exchange: std::fmt::Debug + Send {
 
     /// The stop that it was told to keep for a symbol.
     fn stop(&self, symbol: Symbol) -> Option<&ProtectiveStop>;
+
+    /// The live exchange, if it is one: what a venue says goes to it.
+    fn live(&self) -> Option<&LiveExchange> {
+        None
+    }
+
+    /// The same to be told something.
+    fn live_mut(&mut self) -> Option<&mut LiveExchange> {
+        None
+    }
 }
 
 /// Base units that are available at a price, for one fill.

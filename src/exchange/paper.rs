@@ -212,7 +212,13 @@ impl Exchange for PaperExchange {
         self.pending.push(pending);
     }
 
-    fn cancel(&mut self, order_id: ClientOrderId, reason: OrderReason, reports: &mut Vec<ExecutionReport>) {
+    fn cancel(
+        &mut self,
+        _at: Timestamp,
+        order_id: ClientOrderId,
+        reason: OrderReason,
+        reports: &mut Vec<ExecutionReport>,
+    ) {
         let before = self.pending.len() + self.resting.len();
         self.pending.retain(|pending| pending.order.order_id != order_id);
         self.resting.retain(|order| order.order_id != order_id);

@@ -31,13 +31,15 @@ pub enum Op {
 
 impl Op {
     /// Every operation.
-    pub const ALL: [Op; 6] = [
+    pub const ALL: [Op; 8] = [
         Op::Snapshot,
         Op::Backup,
         Op::Engine(Query::Kpis),
         Op::Engine(Query::Positions),
         Op::Engine(Query::CancelOrders),
         Op::Engine(Query::ClosePosition),
+        Op::Engine(Query::Reconcile),
+        Op::Engine(Query::ReconcileAccept),
     ];
 
     /// The last level of its topics.
@@ -49,19 +51,21 @@ impl Op {
             Op::Engine(Query::Positions) => "positions",
             Op::Engine(Query::CancelOrders) => "cancel_orders",
             Op::Engine(Query::ClosePosition) => "close_position",
+            Op::Engine(Query::Reconcile) => "reconcile",
+            Op::Engine(Query::ReconcileAccept) => "reconcile_accept",
         }
     }
 
     /// Whether it changes nothing, so that it may be repeated and needs no time.
     pub fn only_tells(self) -> bool {
-        matches!(self, Op::Snapshot | Op::Engine(Query::Kpis | Query::Positions))
+        matches!(self, Op::Snapshot | Op::Engine(Query::Kpis | Query::Positions | Query::Reconcile))
     }
 
     /// The fields that it takes.
     fn fields(self) -> &'static [&'static str] {
         match self {
             Op::Snapshot | Op::Backup => &["id", "time"],
-            Op::Engine(Query::Kpis | Query::Positions) => &["id", "time", "strategy"],
+            Op::Engine(Query::Kpis | Query::Positions | Query::Reconcile) => &["id", "time", "strategy"],
             Op::Engine(_) => &["id", "time", "strategy", "symbol"],
         }
     }
@@ -157,7 +161,10 @@ pub fn answer(op: &str, id: Option<&SignalId>, answer: &Answer) -> String {
     let data = match told {
         Told::Kpis(views) => list("kpis", views.iter().map(view::kpi).collect()),
         Told::Positions(views) => list("positions", views.iter().map(view::position).collect()),
-        Told::Done(Done::Cancelled(ids)) => Object::new().texts("orders", ids.iter()).finish(),
+        Told::Reconcile(views) => list("differences", views.iter().map(view::reconcile).collect()),
+        Told::Done(Done::Cancelled(ids) | Done::Adopted(ids)) => {
+            Object::new().texts("orders", ids.iter()).finish()
+        }
         Told::Done(Done::Closed(results)) => {
             list("results", results.iter().map(view::signal_result).collect())
         }
@@ -253,7 +260,7 @@ mod tests {
             "sell_all",
             "{}",
             "unsupported: op: \"sell_all\" is not one of snapshot, backup, kpis, positions, cancel_orders, \
-             close_position",
+             close_position, reconcile, reconcile_accept",
         );
     }
 

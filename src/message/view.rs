@@ -7,14 +7,16 @@ use rust_decimal::Decimal;
 use super::json::Object;
 use super::topic::Topics;
 use crate::engine::effect::{
-    Alert, KpiView, MoneyView, PositionView, PriceView, ScopeView, StrategyView, TickView, Update,
+    Alert, KpiView, MoneyView, PositionView, PriceView, ReconcileView, ScopeView, StrategyView, TickView,
+    Update,
 };
-use crate::engine::record::{Record, Scope};
+use crate::engine::record::{Difference, Record, Scope};
 use crate::model::amount::{Money, Price};
 use crate::model::ids::StrategyId;
 use crate::model::order::{Order, Side};
 use crate::model::report::{Fill, Trade};
 use crate::model::signal::SignalResult;
+use crate::model::trading::PositionSide;
 
 /// Decimals to which prices derived by a division are shown.
 const DERIVED_DECIMALS: u32 = 10;
@@ -23,8 +25,10 @@ pub const PRICE_EXPIRY_S: u32 = 180;
 /// How long the broker keeps an alert for a subscriber that is away: a day.
 const ALERT_EXPIRY_S: u32 = 86_400;
 
-/// What figures are based on: every account of this version is on paper, and so is its venue's name.
-const BASIS: &str = "paper";
+/// What figures are based on.
+fn basis(live: bool) -> &'static str {
+    if live { "live" } else { "paper" }
+}
 
 /// A message as it goes to the broker.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -219,11 +223,11 @@ fn strategy_state(view: &StrategyView) -> String {
         .shown("strategy", view.strategy)
         .shown("type", view.kind)
         .text_or_null("feed", view.feed.as_ref().map(|feed| feed.as_str()))
-        .text("mode", if view.venue.as_str() == BASIS { "paper" } else { "live" })
+        .text("mode", basis(view.live))
         .shown("venue", view.venue)
         .text("level", view.level.as_str())
         .text("level_effective", view.level_effective.as_str())
-        .null("reconcile")
+        .raw("reconcile", &differences(&view.reconcile))
         .texts("symbols", view.symbols.iter());
     money(head, &view.money)
         .text_or_null("last_error", view.last_error.as_deref())
@@ -231,8 +235,36 @@ fn strategy_state(view: &StrategyView) -> String {
         .finish()
 }
 
+/// `null` when venue and ledger agree, as far as is known.
+fn differences(differences: &[Difference]) -> String {
+    match differences {
+        [] => "null".to_string(),
+        some => format!("[{}]", some.iter().map(|d| difference(d).finish()).collect::<Vec<_>>().join(",")),
+    }
+}
+
+fn difference(difference: &Difference) -> Object {
+    let side = match difference.position_side {
+        PositionSide::Net => "net",
+        PositionSide::Long => "long",
+        PositionSide::Short => "short",
+    };
+    Object::new()
+        .shown("symbol", difference.symbol)
+        .text("position_side", side)
+        .decimal("venue_quantity", difference.venue.value())
+        .decimal("ledger_quantity", difference.ledger.value())
+}
+
+pub(super) fn reconcile(view: &ReconcileView) -> String {
+    difference(&view.difference)
+        .shown("strategy", view.strategy)
+        .decimal_or_null("price", value(view.price))
+        .finish()
+}
+
 fn scope_state(view: &ScopeView) -> String {
-    let head = Object::new().text("scope", &scope_name(view.scope)).text("basis", BASIS);
+    let head = Object::new().text("scope", &scope_name(view.scope)).text("basis", basis(view.live));
     money(head, &view.money).shown("time", view.time).finish()
 }
 
@@ -334,7 +366,7 @@ pub(super) fn kpi(view: &KpiView) -> String {
     let money = |value: Option<Money>| value.map(|money| money.value());
     Object::new()
         .text("scope", &scope_name(view.scope))
-        .text("basis", BASIS)
+        .text("basis", basis(view.live))
         .shown("from", view.from)
         .shown("to", view.to)
         .integer("observations", kpis.observations)

@@ -94,6 +94,19 @@ impl Instrument {
         Quantity::new((contracts.value() * self.contract_value.value()).normalize())
     }
 
+    /// The contracts in a quantity of base units; `None` when it is not whole lots.
+    pub fn contracts(&self, quantity: Quantity) -> Option<Quantity> {
+        let contracts = quantity.value().checked_div(self.contract_value.value())?.normalize();
+        let is_exact = contracts.checked_mul(self.contract_value.value()) == Some(quantity.value());
+        let is_whole = (contracts % self.lot_size.value()).is_zero();
+        (is_exact && is_whole).then_some(Quantity::new(contracts))
+    }
+
+    /// Whether a price is whole ticks.
+    pub fn is_on_tick(&self, price: Price) -> bool {
+        (price.value() % self.tick_size.value()).is_zero()
+    }
+
     /// The smallest step of a quantity, in base units.
     pub fn lot(&self) -> Quantity {
         Quantity::new((self.lot_size.value() * self.contract_value.value()).normalize())
@@ -177,6 +190,10 @@ mod tests {
         assert_eq!(instrument().quantity_min().to_string(), "0.0001");
         let contracts = Quantity::new(parse_decimal("7304").unwrap());
         assert_eq!(instrument().base_units(contracts).to_string(), "7.304");
+        for (quantity, expected) in [("7.304", Some("7304")), ("0.0001", Some("0.1")), ("0.00015", None)] {
+            let contracts = instrument().contracts(Quantity::new(parse_decimal(quantity).unwrap()));
+            assert_eq!(contracts.map(|contracts| contracts.to_string()).as_deref(), expected, "{quantity}");
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@ pub mod amount;
 pub mod ids;
 pub mod instrument;
 pub mod kpi;
+pub mod live;
 pub mod market;
 pub mod order;
 pub mod position;

@@ -147,6 +147,12 @@ pub enum OrderReason {
     StopLoss,
     /// Made because a take profit was touched, or cancelled because of that.
     TakeProfit,
+    /// Ended by the venue on its own account.
+    Venue,
+    /// Cancelled because the venue, its prices or the clock were unhealthy for too long.
+    DeadMan,
+    /// It provably never reached the venue.
+    NotSent,
 }
 
 impl OrderReason {
@@ -170,6 +176,9 @@ impl OrderReason {
             OrderReason::Request => "request",
             OrderReason::StopLoss => StopCause::StopLoss.as_str(),
             OrderReason::TakeProfit => StopCause::TakeProfit.as_str(),
+            OrderReason::Venue => "venue",
+            OrderReason::DeadMan => "dead_man",
+            OrderReason::NotSent => "not_sent",
         }
     }
 }
@@ -193,7 +202,7 @@ pub struct Order {
     pub order_type: OrderType,
     /// Base units that are wanted.
     pub quantity: Quantity,
-    /// Base units that are filled; never above `quantity`.
+    /// Base units that are filled; above `quantity` only if a venue did so, which is a fact.
     pub filled_quantity: Quantity,
     /// Sum of price x quantity of its fills, from which the average price is derived.
     pub filled_notional: Money,
@@ -212,7 +221,7 @@ pub struct Order {
 impl Order {
     /// Base units that are still to be filled.
     pub fn remaining(&self) -> Quantity {
-        self.quantity - self.filled_quantity
+        (self.quantity - self.filled_quantity).max(Quantity::ZERO)
     }
 
     /// Whether a touched stop became this order.

@@ -4,9 +4,11 @@ use serde::{Deserialize, Serialize};
 
 use super::amount::{Money, Price, Quantity};
 use super::ids::{ClientOrderId, SignalId, StrategyId, Symbol, VenueId};
-use super::order::{OrderReason, Side};
+use super::live::{Figures, LiveNote, LiveStop};
+use super::order::{OrderReason, OrderStatus, Side};
 use super::stop::StopCause;
 use super::time::Timestamp;
+use super::trading::VenueRequest;
 
 /// Whether the fill took liquidity or gave it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,7 +30,7 @@ impl Liquidity {
 }
 
 /// What an exchange reports about one order or stop.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ExecutionReport {
     /// The order rests now.
     Working {
@@ -68,6 +70,37 @@ pub enum ExecutionReport {
         /// Base units that a venue closes; `None` of a simulated exchange: all that is held and that no other order
         /// surely closes.
         quantity: Option<Quantity>,
+    },
+    /// An order at a venue stands otherwise now.
+    Status {
+        /// Our id of the order.
+        order_id: ClientOrderId,
+        /// Where it stands.
+        status: OrderStatus,
+        /// Why it ended, or is to end.
+        reason: Option<OrderReason>,
+    },
+    /// What is remembered of an order at a venue changed.
+    Noted(Box<LiveNote>),
+    /// Everything booked of an order is proven by executions, which decide price and fee.
+    Settled {
+        /// Our id of the order.
+        order_id: ClientOrderId,
+        /// The sums of its executions.
+        figures: Figures,
+    },
+    /// What is remembered of a stop at a venue changed.
+    NotedStop(Box<LiveStop>),
+    /// The venue is to be asked this. Paper never asks.
+    Ask(Box<VenueRequest>),
+    /// A person should know.
+    Warned {
+        /// Our id of the order.
+        order_id: ClientOrderId,
+        /// A stable word for programs.
+        code: &'static str,
+        /// A sentence for people.
+        text: String,
     },
 }
 

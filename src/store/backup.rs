@@ -166,7 +166,17 @@ fn time_of(record: &Record) -> Option<Timestamp> {
         Record::Triggers(triggers) => Some(triggers.time),
         Record::Stop(stop) => Some(stop.time),
         Record::Sample(sample) => Some(sample.time),
-        Record::Market { .. } | Record::Published { .. } | Record::Announced(_) => None,
+        Record::Correction(correction) => Some(correction.time),
+        Record::Account(account) => Some(account.time),
+        Record::Route(route) => Some(route.time),
+        Record::Reconcile(reconcile) => Some(reconcile.time),
+        Record::Funding(funding) => Some(funding.time),
+        Record::Snapshot(snapshot) => Some(snapshot.asked),
+        Record::Market { .. }
+        | Record::Published { .. }
+        | Record::Announced(_)
+        | Record::Live(_)
+        | Record::LiveStop(_) => None,
     }
 }
 

@@ -123,7 +123,15 @@ impl Index {
             | Record::Announced(_)
             | Record::Request(_)
             | Record::Triggers(_)
-            | Record::Stop(_) => {}
+            | Record::Stop(_)
+            | Record::Live(_)
+            | Record::Correction(_)
+            | Record::Snapshot(_)
+            | Record::LiveStop(_)
+            | Record::Account(_)
+            | Record::Route(_)
+            | Record::Reconcile(_)
+            | Record::Funding(_) => {}
         }
         self.meta.applied = sequence;
         Ok(())

@@ -5,6 +5,7 @@ mod documented;
 mod faults;
 mod feed;
 mod fuzz;
+mod private;
 mod record;
 mod running;
 mod streams;

@@ -24,7 +24,7 @@ fn problems(sources: &Sources) -> Vec<String> {
 }
 
 /// Asserts that `text` has exactly these problems.
-fn check(text: &str, expected: &[&str]) {
+pub(crate) fn check(text: &str, expected: &[&str]) {
     assert_eq!(problems(&sources(text, &[], &[])), expected, "{text}");
 }
 
@@ -196,8 +196,8 @@ fn the_effective_text_loads_to_the_same() {
     let file = folder.path().join("x_BTC-USDT_y.csv");
     std::fs::write(&file, "").unwrap();
     let full = "instance = \"i\"\n[mqtt]\nbroker = \"mqtt://[::1]\"\ndiscovery_prefix = \"\"\n\
-        [limits]\nleverage_max = 2\non_drawdown = \"reduce\"\n[account.\"m m\"]\n\
-        [type.aibot]\naccount = \"m m\"\nlimits = { daily_loss_max = \"123456789.123456789\" }\n\
+        [limits]\nleverage_max = 2\non_drawdown = \"reduce\"\n[account.m-m]\n\
+        [type.aibot]\naccount = \"m-m\"\nlimits = { daily_loss_max = \"123456789.123456789\" }\n\
         [instrument.\"A-B.PERP\"]\nlot_size = 10\ncontract_value = 0.001\n\
         [feed.f]\nsource = \"synthetic\"\nsymbols = [\"A-B.PERP\"]\nstart_prices = { \"A-B.PERP\" = 0.00002 }\n\
         [strategy.s]\ntype = \"aibot\"\nsymbols = [\"A-B.PERP\"]\nconfidence_min = 0.5\n\

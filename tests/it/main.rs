@@ -2,12 +2,16 @@
 
 #[path = "../support/chance.rs"]
 mod chance;
+#[path = "../support/live_simulation.rs"]
+mod live_simulation;
 #[path = "../support/rig.rs"]
 mod rig;
 #[path = "../support/scenario.rs"]
 mod scenario;
 #[path = "../support/mod.rs"]
 mod support;
+#[path = "../support/venue_words.rs"]
+mod venue_words;
 
 mod absence;
 mod blofin;
@@ -18,9 +22,11 @@ mod deploy;
 mod discovery;
 mod examples;
 mod feeds;
+mod gateway;
 mod http;
 mod kpi;
 mod link;
+mod live;
 mod mqtt_client;
 mod operations;
 mod parity;

@@ -6,6 +6,7 @@ pub mod disk;
 pub mod fake_blofin;
 pub mod fake_broker;
 pub mod ledger;
+pub mod model_venue;
 pub mod mosquitto;
 pub mod program;
 pub mod proxy;

@@ -6,18 +6,19 @@ use tradebus::engine::Engine;
 use tradebus::engine::effect::Effect;
 use tradebus::engine::event::{Event, SignalMessage, SignalOrigin};
 use tradebus::engine::record::Record;
-use tradebus::engine::settings::{EngineSettings, MarketSettings, StrategySettings};
+use tradebus::engine::settings::{AccountSettings, EngineSettings, MarketSettings, StrategySettings};
 use tradebus::engine::state::State;
 use tradebus::exchange::paper::PaperSettings;
 use tradebus::message::signal;
 use tradebus::message::tradingview::{self, AlertKey, AllSettings, TradingViewSettings};
 use tradebus::model::amount::{Money, Price, Quantity, Ratio, parse_decimal};
-use tradebus::model::ids::{FeedId, StoreId, StrategyId, StrategyType, Symbol, VenueId};
+use tradebus::model::ids::{AccountId, FeedId, StoreId, StrategyId, StrategyType, Symbol, VenueId};
 use tradebus::model::instrument::Instrument;
 use tradebus::model::market::{MarketEvent, MarketKey, PriceUpdate};
 use tradebus::model::order::Order;
 use tradebus::model::signal::Size;
 use tradebus::model::time::Timestamp;
+use tradebus::model::trading::{Environment, MarginMode};
 use tradebus::risk::{Limits, OnDrawdown};
 
 /// When every test begins.
@@ -56,6 +57,7 @@ pub fn settings() -> EngineSettings {
     EngineSettings {
         markets: Vec::new(),
         strategies: Vec::new(),
+        accounts: Vec::new(),
         type_limits: BTreeMap::new(),
         limits: Limits::default(),
         price_interval_ms: 5_000,
@@ -99,6 +101,14 @@ pub fn strategy(settings: &mut EngineSettings, words: &[&str]) {
     let strategy = settings.strategies.iter_mut().find(|strategy| strategy.id == id).unwrap();
     for (name, value) in pairs(&words[1..]) {
         match name {
+            "account" if value == "-" => {
+                strategy.account = None;
+                strategy.venue = VenueId::new("paper").unwrap();
+            }
+            "account" => {
+                strategy.account = Some(AccountId::new(value).unwrap());
+                strategy.venue = VenueId::new("blofin").unwrap();
+            }
             "kind" => strategy.kind = StrategyType::new(value).unwrap(),
             "symbols" => {
                 strategy.markets = value.split(',').map(|name| (key(name).symbol, key(name))).collect()
@@ -119,12 +129,38 @@ pub fn strategy(settings: &mut EngineSettings, words: &[&str]) {
     }
 }
 
+/// Adds or changes an account with keys: `ID leverage= dead_man_ms= skew_ms=`.
+pub fn account(settings: &mut EngineSettings, words: &[&str]) {
+    let id = AccountId::new(words[0]).unwrap();
+    settings.accounts.retain(|account| account.id != id);
+    let mut account = AccountSettings {
+        id,
+        venue: VenueId::new("blofin").unwrap(),
+        environment: Environment::Demo,
+        margin_mode: MarginMode::Cross,
+        leverage: 3,
+        dead_man_after_ms: 30_000,
+        clock_skew_max_ms: 5_000,
+    };
+    for (name, value) in pairs(&words[1..]) {
+        match name {
+            "leverage" => account.leverage = value.parse().unwrap(),
+            "dead_man_ms" => account.dead_man_after_ms = value.parse().unwrap(),
+            "skew_ms" => account.clock_skew_max_ms = value.parse().unwrap(),
+            "environment" if value == "production" => account.environment = Environment::Production,
+            _ => panic!("{name}: no setting of an account"),
+        }
+    }
+    settings.accounts.push(account);
+}
+
 fn plain_strategy(id: StrategyId, markets: BTreeMap<Symbol, MarketKey>) -> StrategySettings {
     StrategySettings {
         id,
         kind: StrategyType::new("external").unwrap(),
         markets,
         venue: VenueId::new("paper").unwrap(),
+        account: None,
         ticks: false,
         balance: money("1000"),
         default_size: None,

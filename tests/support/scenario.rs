@@ -11,7 +11,7 @@
 //! s1: ID ACTION key=value...       signal ID {json}                retained ID {json}
 //! alerts ID key=value...           alert ID|- body                 retained_alert ID|- body
 //! level daemon|ID word-or-json     store failing|works             published N
-//! request OP {json}
+//! request OP {json}                account ID key=value...         venue ID WORD ARGUMENTS...
 //! ```
 //!
 //! `@-5000` stands for the time 5 s ago, `\n` in an alert for the end of a line. A transcript has each command, then
@@ -29,17 +29,20 @@ use tradebus::message::tradingview::AllSettings;
 use tradebus::message::{level, view};
 use tradebus::model::amount::Price;
 use tradebus::model::ids::{ClientOrderId, StrategyType};
+use tradebus::model::live::{LiveNote, LiveStop};
 use tradebus::model::market::PriceUpdate;
 use tradebus::model::order::{Order, Side};
 use tradebus::model::report::{Fill, Trade};
 use tradebus::model::signal::SignalResult;
 use tradebus::model::stop::StopCause;
+use tradebus::model::time::Timestamp;
+use tradebus::model::trading::VenueRequest;
 
 use crate::rig::{self, Rig};
 
 /// What a transcript shows unless the script says otherwise.
-const SHOWN: [&str; 10] =
-    ["order", "fill", "trade", "stop", "signal", "level", "record", "alert", "result", "answer"];
+const SHOWN: [&str; 11] =
+    ["send", "order", "fill", "trade", "stop", "signal", "level", "record", "alert", "result", "answer"];
 
 /// A script that is being run.
 struct Scenario {
@@ -49,6 +52,8 @@ struct Scenario {
     shown: BTreeSet<String>,
     orders: BTreeMap<String, usize>,
     sequence: u64,
+    /// When the last snapshot was asked for.
+    asked: Timestamp,
     token: u64,
     transcript: String,
 }
@@ -62,6 +67,7 @@ pub fn run(script: &str) -> String {
         shown: SHOWN.iter().map(|word| word.to_string()).collect(),
         orders: BTreeMap::new(),
         sequence: 0,
+        asked: rig::begin(),
         token: 0,
         transcript: String::new(),
     };
@@ -88,6 +94,7 @@ impl Scenario {
             "market" => return rig::market(settings, &words[1..]),
             "strategy" => return rig::strategy(settings, &words[1..]),
             "limits" => return self.limits(&words[1..]),
+            "account" => return rig::account(settings, &words[1..]),
             "alerts" => return rig::alerts(&mut self.alerts, &words[1..]),
             "remove" => return self.remove(words[1], words[2]),
             "show" => return self.show(&words[1..]),
@@ -176,6 +183,11 @@ impl Scenario {
                 let Op::Engine(query) = wish.op else { panic!("{}: not the engine's", words[1]) };
                 Event::Request(Box::new(wish.request(self.token, query, asked.id)))
             }
+            "venue" => {
+                let ids: Vec<(usize, &str)> =
+                    self.orders.iter().map(|(id, number)| (*number, id.as_str())).collect();
+                crate::venue_words::event(self.rig.now, self.asked, &ids, &words[1..])
+            }
             "store" => Event::Store { available: words[1] == "works" },
             "published" => Event::Published { through: words[1].parse().unwrap() },
             "wake" => Event::Wakeup,
@@ -235,7 +247,16 @@ impl Scenario {
                 let payload = self.numbered(payload);
                 self.put("answer", &payload);
             }
-            Effect::Send(dispatch) => self.put("send", &format!("{dispatch:?}")),
+            Effect::Send(dispatch) => {
+                // Paper reaches nobody: whoever asks has an account, and says so.
+                let mut strategies = self.rig.settings.strategies.iter();
+                assert!(strategies.any(|s| s.account == Some(dispatch.account)), "{dispatch:?}");
+                if let VenueRequest::Snapshot { asked, .. } = dispatch.request {
+                    self.asked = asked;
+                }
+                let line = crate::venue_words::line(dispatch);
+                self.put("send", &line);
+            }
             Effect::Reply { .. } => {}
         }
     }
@@ -281,6 +302,38 @@ impl Scenario {
                 ("stop", triggers_line(named))
             }
             Record::Stop(stop) => ("stop", stop_line(stop)),
+            Record::Account(account) => (
+                "record",
+                format!("account {} uid {} {:?}", account.account, account.uid, account.position_mode),
+            ),
+            Record::Route(record) => {
+                let (route, strategy) = (&record.route, record.strategy);
+                let text = format!("route {strategy} {} {:?} {}", route.venue, route.environment, route.uid);
+                ("record", text)
+            }
+            Record::Reconcile(record) => {
+                let shown = record.differences.iter();
+                let shown = shown.map(|d| format!(" {} venue {} ledger {}", d.symbol, d.venue, d.ledger));
+                ("record", format!("reconcile {}:{}", record.strategy, shown.collect::<String>()))
+            }
+            Record::Funding(funding) => {
+                let (strategy, symbol, amount) = (funding.strategy, funding.symbol, funding.amount);
+                ("record", format!("funding {strategy} {symbol} {amount}"))
+            }
+            Record::LiveStop(stop) => {
+                self.number(stop.stop.stop_id);
+                ("stop", live_stop_line(stop))
+            }
+            Record::Live(note) => ("note", note_line(note)),
+            Record::Correction(correction) => {
+                let (strategy, symbol) = (correction.strategy, correction.symbol);
+                let text = format!("{} notional {} fee {}", symbol, correction.notional, correction.fee);
+                ("record", format!("correction {strategy} {} {text}", correction.order_id))
+            }
+            Record::Snapshot(snapshot) => {
+                let last = snapshot.last_fill.map_or("-".to_string(), |id| id.to_string());
+                ("note", format!("snapshot {} through {last}", snapshot.account))
+            }
             Record::Poisoned { strategy, id, .. } => ("record", format!("poisoned {strategy} {id}")),
         };
         self.put(kind, &text);
@@ -401,6 +454,20 @@ fn kind_of(update: &Update) -> &'static str {
         | Update::ClearType(_)
         | Update::ClearStrategy { .. } => "clear",
     }
+}
+
+fn live_stop_line(live: &LiveStop) -> String {
+    let id = live.venue_order_id.map_or("-".to_string(), |id| id.to_string());
+    let marks = [(live.leaves, " leaves"), (live.gone, " gone")];
+    let marks: String = marks.iter().filter(|(set, _)| *set).map(|(_, word)| *word).collect();
+    format!("stop {} at the venue {id}{marks}", live.stop.stop_id)
+}
+
+fn note_line(note: &LiveNote) -> String {
+    let id = note.venue_order_id.map_or("-".to_string(), |id| id.to_string());
+    let (booked, settled) = (note.booked.quantity, note.settled.quantity);
+    let ended = if note.ended.is_some() { " ended" } else { "" };
+    format!("note {} at the venue {id} booked {booked} settled {settled}{ended}", note.order_id)
 }
 
 fn trade_line(trade: &Trade) -> String {

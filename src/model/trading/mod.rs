@@ -1,5 +1,5 @@
-//! What is asked of a venue for one account, and what it says ([`report`]): the seam between the pure live exchange and
-//! the gateway that waits for the network.
+//! What is asked of a venue for one account, and what it says ([`report`]): the seam between the pure live exchange
+//! and the gateway that waits for the network.
 //!
 //! All quantities are base units; only `venue/` knows contracts. A request is complete in itself: it carries the
 //! instrument by which it was decided, so that a replay gives the same bytes. What a venue says is an upsert: reports

@@ -1,4 +1,4 @@
-//! BloFin's public market data: JSON text to model and back. No key is needed, and nothing here signs.
+//! BloFin's public market data: JSON text to model and back. No key is needed; what needs one is in [`private`].
 //!
 //! Invariants: no text makes a parser panic, and none passes on a price that is not above zero, a size that is not
 //! above zero, a crossed book, or a time that is far off: such rows are dropped with a [`DropReason`] and counted.
@@ -13,6 +13,7 @@ pub mod answer;
 pub mod dropped;
 pub mod instrument;
 pub mod market;
+pub mod private;
 pub mod request;
 pub mod stream;
 #[cfg(test)]

@@ -123,7 +123,7 @@ pub fn updates() -> Vec<Update> {
     };
     let kpi = |scope, trades| {
         let kpis = Kpis { sharpe: Some(1.5), trades, ..Kpis::default() };
-        Update::Kpi(Box::new(KpiView { scope, from: time, to: time, kpis }))
+        Update::Kpi(Box::new(KpiView { scope, live: false, from: time, to: time, kpis }))
     };
     let mut updates = vec![
         position(symbols[0], "0.01", Some("97000.10")),
@@ -134,9 +134,11 @@ pub fn updates() -> Vec<Update> {
         Update::Level(Level::Pause),
     ];
     for scope in [Scope::Portfolio, Scope::Type(kind)] {
-        updates.push(Update::Scope(Box::new(ScopeView { scope, money: figures(), time })));
+        updates.push(Update::Scope(Box::new(ScopeView { scope, live: false, money: figures(), time })));
     }
     updates.push(Update::Strategy(Box::new(StrategyView {
+        live: false,
+        reconcile: Vec::new(),
         strategy,
         kind,
         feed: None,

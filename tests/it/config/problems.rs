@@ -58,7 +58,6 @@ fn problems_of_the_daemon() {
             "venue.blofin.ca_file: the file does not exist",
             "venue.blofin.environment: \"test\" is not one of production, demo",
             "venue.blofin.rest_url: is not an address; it must begin with \"https://\", without a user or a query",
-            "venue.blofin.ws_private_url: live trading is not available in this version; leave the key out",
             "venue.blofin.ws_public_url: is not an address; it must begin with \"wss://\", without a user or a query",
             "venue.foo: \"foo\" is not a venue; use \"blofin\"",
             "venue.okx: \"okx\" is not available in this version; use \"blofin\"",
@@ -468,7 +467,9 @@ fn problems_of_accounts_types_and_instruments() {
     check(
         &strategy("account = \"mian\"\n[account.main]\nvenue = \"xeggex\"\napi_key_file = \"k\""),
         &[
-            "account.main.api_key_file: live trading is not available in this version; leave the key out to trade on paper",
+            "account.main.api_key_file: the file does not exist",
+            "account.main.api_secret_file: is missing: an account has all three keys, or none and trades on paper",
+            "account.main.passphrase_file: is missing: an account has all three keys, or none and trades on paper",
             "account.main.venue: \"xeggex\" no longer exists: the exchange was shut down",
             "strategy.s.account: there is no [account.mian]; did you mean \"main\"?",
         ],

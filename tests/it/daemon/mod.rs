@@ -10,6 +10,8 @@ mod fulldisk;
 mod homeassistant;
 mod kill;
 mod kill_at;
+mod live;
+mod live_disk;
 mod load;
 mod parity;
 mod reload;

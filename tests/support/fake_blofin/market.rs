@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use super::account::{Steps, Touch, number};
+
 /// How many trades an answer has at most.
 const TRADES_MAX: usize = 100;
 
@@ -75,6 +77,24 @@ impl FakeMarket {
         self.mark = Some((price.to_owned(), time_ms));
         let open_ms = time_ms / 60_000 * 60_000;
         format!(r#"["{open_ms}","{price}","{price}","{price}","{price}","0"]"#)
+    }
+
+    /// The market as an order sees it. Without a quote, all are the last price.
+    pub fn touch(&self) -> Touch {
+        let last = self.last.as_ref().map_or("1", |(last, _)| last);
+        let (bid, ask) = self.best.as_ref().map_or((last, last), |(bid, ask)| (bid, ask));
+        Touch { bid: number(bid), ask: number(ask), last: number(last) }
+    }
+
+    /// Its steps.
+    pub fn steps(&self) -> Steps {
+        let field = |name: &str| number(&self.instrument[name]);
+        Steps {
+            contract: field("contractValue"),
+            lot: field("lotSize"),
+            least: field("minSize"),
+            tick: field("tickSize"),
+        }
     }
 
     /// The row of `market/instruments`.

@@ -1,9 +1,16 @@
-//! A BloFin that is not one: instruments, tickers, trades and marks over REST, the public stream over WebSocket, on one
-//! free port of the loopback. It says what it is told to say, enforces the documented limits, and errs on demand.
+//! A BloFin that is not one: instruments, tickers, trades and marks over REST, the public stream over WebSocket, and
+//! accounts with orders, stops and positions over both, on one free port of the loopback. It says what it is told to
+//! say, enforces the documented limits, and errs on demand.
 //!
 //! What breaks a limit is refused as the venue would, and kept in [`Stats::violations`].
 
+mod account;
+mod hand;
 mod market;
+mod private_rest;
+mod private_rules;
+mod private_stream;
+mod record;
 mod rest;
 mod stream;
 
@@ -16,7 +23,9 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+pub use account::FakeAccount;
 pub use market::FakeMarket;
+use private_stream::PrivateOrder;
 
 /// Requests a minute and in five minutes that the venue allows.
 pub const RATES: [(u64, usize); 2] = [(60, 500), (300, 1_500)];
@@ -57,6 +66,23 @@ pub enum RestFault {
     Close,
 }
 
+/// How a request that changes something errs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PrivateFault {
+    /// It is carried out, and the connection is closed without an answer.
+    Drop,
+    /// It is carried out, and answered after a while.
+    Delay(Duration),
+    /// The connection is closed before it is carried out.
+    CutBefore,
+    /// It is carried out, and answered with an internal error.
+    Unclear,
+    /// It is refused with this code.
+    Refuse(&'static str),
+    /// It is not carried out, and answered with this HTTP status and a page.
+    Status(u16),
+}
+
 /// What happened so far.
 #[derive(Clone, Debug, Default)]
 pub struct Stats {
@@ -74,6 +100,16 @@ pub struct Stats {
     pub frames: usize,
     /// Reasons in close frames of clients.
     pub closed_because: Vec<String>,
+    /// Private connections that were accepted.
+    pub private_connections: usize,
+    /// Private connections that are open.
+    pub private_open: usize,
+    /// Private connections that are logged in and subscribed.
+    pub private_subscribed: usize,
+    /// Requests for a sell that came in.
+    pub sells: usize,
+    /// Private data frames that left.
+    pub private_frames: usize,
     /// Limits that a client broke.
     pub violations: Vec<String>,
 }
@@ -109,6 +145,16 @@ struct State {
     connected: Option<Instant>,
     clients: Vec<mpsc::UnboundedSender<Order>>,
     trade_id: u64,
+    /// By their keys.
+    accounts: BTreeMap<String, FakeAccount>,
+    /// For the next requests that change something; `None` lets one pass.
+    private_faults: VecDeque<Option<PrivateFault>>,
+    private_clients: Vec<mpsc::UnboundedSender<PrivateOrder>>,
+    /// Private frames that are lost next, and that come twice next.
+    private_lost: usize,
+    private_repeated: usize,
+    /// How far the clock in the headers of answers is ahead.
+    ahead_ms: i64,
 }
 
 struct Shared {
@@ -131,6 +177,19 @@ impl Shared {
 
     fn count(&self, change: impl FnOnce(&mut Stats)) {
         self.stats.send_modify(change);
+    }
+
+    /// Tells the private streams what is new.
+    fn push_private(&self) {
+        let mut state = self.state();
+        let mut news = Vec::new();
+        for (key, account) in &mut state.accounts {
+            news.extend(account.news.drain(..).map(|(channel, row)| (key.clone(), channel, row)));
+        }
+        for (key, channel, row) in news {
+            let order = PrivateOrder::Push { key, channel, row };
+            state.private_clients.retain(|client| client.send(order.clone()).is_ok());
+        }
     }
 
     fn violated(&self, what: String) {
@@ -195,8 +254,12 @@ impl FakeBlofin {
             state.trade_id += 1;
             let id = state.trade_id;
             let market = state.markets.get_mut(pair).expect("a pair of the fake");
-            market.trade(id, price, contracts, time_ms)
+            let row = market.trade(id, price, contracts, time_ms);
+            let (touch, steps) = (market.touch(), market.steps());
+            state.accounts.values_mut().for_each(|account| account.traded(pair, touch, steps));
+            row
         };
+        self.shared.push_private();
         self.push("trades", pair, &format!("[{row}]"));
     }
 
@@ -266,6 +329,8 @@ impl FakeBlofin {
     /// Closes all streams, with a close frame or without a word.
     pub fn close(&self, with_frame: bool) {
         self.order(Order::Close { with_frame });
+        let clients = std::mem::take(&mut self.shared.state().private_clients);
+        clients.iter().for_each(|client| drop(client.send(PrivateOrder::Close)));
     }
 
     /// Sends any text over all streams.
@@ -313,13 +378,22 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
 }
 
 async fn serve(socket: TcpStream, shared: &Arc<Shared>) {
-    let mut head = [0; 7];
+    let mut head = [0; 9];
     while let Ok(count) = socket.peek(&mut head).await {
         match &head[..count] {
-            b"GET /ws" => return stream::serve(socket, shared).await,
+            b"GET /ws/p" => break,
             [] => return,
-            head if b"GET /ws".starts_with(head) => tokio::task::yield_now().await,
+            head if b"GET /ws/p".starts_with(head) => tokio::task::yield_now().await,
             _ => return rest::serve(socket, shared).await,
+        }
+    }
+    let mut head = [0; 10];
+    while let Ok(count) = socket.peek(&mut head).await {
+        match &head[..count] {
+            b"GET /ws/pu" => return stream::serve(socket, shared).await,
+            b"GET /ws/pr" => return private_stream::serve(socket, shared).await,
+            [] => return,
+            _ => tokio::task::yield_now().await,
         }
     }
 }

@@ -1,48 +1,94 @@
-//! The public REST API over HTTP/1.1 with connections that are kept.
+//! REST over HTTP/1.1 with connections that are kept; the public API. What is private is in `private_rest`.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
+use super::private_rest::{self, Asked, Reply, is_private};
 use super::{RATES, RestFault, Shared, now_ms};
 
 pub(super) async fn serve(socket: TcpStream, shared: &Arc<Shared>) {
     let mut socket = BufReader::new(socket);
-    loop {
-        let mut request = String::new();
-        let mut line = String::new();
-        while line != "\r\n" {
-            line.clear();
-            match socket.read_line(&mut line).await {
-                Ok(0) | Err(_) => return,
-                Ok(_) if request.is_empty() => request.clone_from(&line),
-                Ok(_) => {}
-            }
-        }
-        let target = request.split_whitespace().nth(1).unwrap_or_default();
+    while let Some(asked) = read(&mut socket).await {
         // A fake that is gone holds nothing.
         let _ = shared.held.subscribe().wait_for(|held| !held).await;
-        let Some((status, body)) = answer(target, shared) else { return };
-        let kind = if body.starts_with('<') { "text/html" } else { "application/json" };
-        let head =
-            format!("HTTP/1.1 {status} x\r\ncontent-type: {kind}\r\ncontent-length: {}\r\n\r\n", body.len());
         // What was asked is counted before it is answered, so that whoever has the answer finds it counted.
-        let path = target.split('?').next().unwrap_or_default().to_owned();
+        let path = asked.target.split('?').next().unwrap_or_default().to_owned();
         shared.count(|stats| *stats.requests.entry(path).or_default() += 1);
+        let reply = match is_private(&asked.target) {
+            true => match limited(shared) {
+                Some((status, body)) => Reply::Now(status, body),
+                None => private_rest::answer(&asked, shared),
+            },
+            false => {
+                answer(&asked.target, shared).map_or(Reply::Cut, |(status, body)| Reply::Now(status, body))
+            }
+        };
+        let (status, body) = match reply {
+            Reply::Cut => return,
+            Reply::Now(status, body) => (status, body),
+            Reply::Later(time, status, body) => {
+                tokio::time::sleep(time).await;
+                (status, body)
+            }
+        };
+        let kind = if body.starts_with('<') { "text/html" } else { "application/json" };
+        let date = jiff::Timestamp::from_millisecond(now_ms() + shared.state().ahead_ms).expect("a time");
+        let date = date.strftime("%a, %d %b %Y %H:%M:%S GMT");
+        let head = format!(
+            "HTTP/1.1 {status} x\r\ndate: {date}\r\ncontent-type: {kind}\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
         if socket.write_all((head + &body).as_bytes()).await.is_err() {
             return;
         }
     }
 }
 
+/// The next request; `None` at the end of the connection.
+async fn read(socket: &mut BufReader<TcpStream>) -> Option<Asked> {
+    let mut first = String::new();
+    let mut headers = BTreeMap::new();
+    loop {
+        let mut line = String::new();
+        match socket.read_line(&mut line).await {
+            Ok(0) | Err(_) => return None,
+            Ok(_) if first.is_empty() => first = line,
+            Ok(_) => match line.trim().split_once(':') {
+                Some((name, value)) => {
+                    headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
+                }
+                None => break,
+            },
+        }
+    }
+    let length: usize = headers.get("content-length").and_then(|text| text.parse().ok()).unwrap_or(0);
+    let mut body = vec![0; length.min(1 << 20)];
+    socket.read_exact(&mut body).await.ok()?;
+    let mut words = first.split_whitespace().map(str::to_owned);
+    Some(Asked {
+        method: words.next()?,
+        target: words.next()?,
+        headers,
+        body: String::from_utf8(body).expect("requests are texts"),
+    })
+}
+
+/// The refusal of a request beyond the address's limits, if it is.
+fn limited(shared: &Shared) -> Option<(u16, String)> {
+    let limit = too_many(shared)?;
+    shared.violated(format!("more than {} requests in {} s", limit.1, limit.0));
+    Some((429, r#"{"code":"429","msg":"too many requests"}"#.into()))
+}
+
 /// Status and body; `None` when the connection is to be closed instead.
 fn answer(target: &str, shared: &Shared) -> Option<(u16, String)> {
-    if let Some(limit) = too_many(shared) {
-        shared.violated(format!("more than {} requests in {} s", limit.1, limit.0));
-        return Some((429, r#"{"code":"429","msg":"too many requests"}"#.into()));
+    if let Some(refusal) = limited(shared) {
+        return Some(refusal);
     }
     let fault = shared.state().rest_faults.pop_front();
     match fault {

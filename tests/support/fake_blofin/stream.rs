@@ -38,7 +38,7 @@ pub(super) async fn serve(socket: TcpStream, shared: &Arc<Shared>) {
 }
 
 /// Whether the last connection was less than a second ago.
-fn too_soon(shared: &Shared) -> bool {
+pub(super) fn too_soon(shared: &Shared) -> bool {
     let now = Instant::now();
     let before = shared.state().connected.replace(now);
     before.is_some_and(|before| now.duration_since(before) < Duration::from_secs(1))

@@ -86,6 +86,21 @@ impl Access {
         let rest = Rest::new(rest_url, &tls)?;
         Ok(Access { rest, ws_url: ws_url.to_owned(), tls, gate: Arc::default() })
     }
+
+    /// The public REST API.
+    pub fn rest(&self) -> &Rest {
+        &self.rest
+    }
+
+    /// TLS towards the venue.
+    pub fn tls(&self) -> Arc<ClientConfig> {
+        Arc::clone(&self.tls)
+    }
+
+    /// What spaces out connections.
+    pub fn gate(&self) -> Arc<Gate> {
+        Arc::clone(&self.gate)
+    }
 }
 
 pub(super) async fn run(

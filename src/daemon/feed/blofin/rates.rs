@@ -15,19 +15,50 @@ pub const PENALTY: Duration = Duration::from_secs(300);
 /// How long it blocks one that is refused again right after a penalty.
 pub const PENALTY_AGAIN: Duration = Duration::from_secs(3_600);
 
+/// Who asks. Later may use more of each window, once a reserve is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// A feed.
+    Public,
+    /// An account.
+    Private,
+    /// An account, to take risk away.
+    Urgent,
+}
+
 /// What was asked lately.
 #[derive(Debug, Default)]
 pub struct Rates {
     asked: VecDeque<Instant>,
     blocked_until: Option<Instant>,
+    has_reserve: bool,
 }
 
 impl Rates {
-    /// Takes a place for a request that leaves now.
+    /// From now on feeds leave a part of each window to accounts, and accounts one to what takes risk away.
+    pub fn reserve(&mut self) {
+        self.has_reserve = true;
+    }
+
+    /// Takes a place for a feed's request that leaves now.
     ///
     /// # Errors
     /// How long to wait, when there is no place.
     pub fn take(&mut self, now: Instant) -> Result<(), Duration> {
+        self.take_as(Claim::Public, now)
+    }
+
+    /// Takes a place for a request that leaves now.
+    ///
+    /// # Errors
+    /// How long to wait, when there is no place.
+    pub fn take_as(&mut self, claim: Claim, now: Instant) -> Result<(), Duration> {
+        let share_pct = match claim {
+            _ if !self.has_reserve => 100,
+            Claim::Public => 60,
+            Claim::Private => 80,
+            Claim::Urgent => 100,
+        };
         if let Some(until) = self.blocked_until
             && now < until
         {
@@ -37,6 +68,7 @@ impl Rates {
             self.asked.pop_front();
         }
         for (window, most) in WINDOWS {
+            let most = most * share_pct / 100;
             // The request that must have left the window before another fits in.
             let oldest = self.asked.len().checked_sub(most).map(|index| self.asked[index]);
             if let Some(oldest) = oldest.filter(|oldest| now.duration_since(*oldest) < window) {

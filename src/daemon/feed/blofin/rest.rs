@@ -100,6 +100,11 @@ impl Rest {
         })
     }
 
+    /// What this address asked lately, to be shared with whoever else asks from it.
+    pub fn rates(&self) -> Arc<Mutex<Rates>> {
+        Arc::clone(&self.rates)
+    }
+
     fn with_rates<T>(&self, change: impl FnOnce(&mut Rates, Instant) -> T) -> T {
         // Rates are whole whenever the lock is free, so a panic elsewhere does not matter.
         change(&mut self.rates.lock().unwrap_or_else(PoisonError::into_inner), Instant::now())
@@ -107,7 +112,7 @@ impl Rest {
 }
 
 /// What went wrong, down to its cause, without the address: a proxy's may hold a password.
-fn words(error: &reqwest::Error) -> String {
+pub fn words(error: &reqwest::Error) -> String {
     let mut cause: &dyn std::error::Error = error;
     while let Some(deeper) = cause.source() {
         cause = deeper;

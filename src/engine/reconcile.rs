@@ -1,0 +1,374 @@
+//! Venue and ledgers side by side: what records and fills explain is booked, the rest is a difference.
+//!
+//! A snapshot is read in several requests, so a difference counts only when the next one shows it too and nothing moved
+//! between them. Then the strategies of the account that trade the pair take no entries until a person decides, or it
+//! is gone. What the venue did itself (liquidation, auto-deleveraging) is booked to those who held the position.
+
+use std::collections::BTreeMap;
+
+use rust_decimal::Decimal;
+
+use super::desk::Desk;
+use super::effect::{AlertLevel, ReconcileView};
+use super::exchange_control::ExchangeControl;
+use super::live_gate::{held, side_of};
+use super::order_manager::{OrderDraft, order_id};
+use super::record::{Difference, FundingRecord, ReconcileRecord, Record};
+use super::state::State;
+use crate::model::amount::{AMOUNT_MAX, Money, Price, Quantity};
+use crate::model::ids::{ClientOrderId, StrategyId, Symbol};
+use crate::model::order::{Order, OrderReason, OrderType, Side};
+use crate::model::report::{ExecutionReport, Liquidity};
+use crate::model::signal::{Reason, Refusal};
+use crate::model::time::Timestamp;
+use crate::model::trading::{
+    AccountSnapshot, OrderCategory, OrderState, PositionMode, PositionSide, VenueFill, VenueFunding,
+};
+
+/// How soon a snapshot with a difference is followed by another, in milliseconds.
+const AGAIN_MS: i64 = 3_000;
+
+/// Differences of a snapshot, which the next one must confirm.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Suspects {
+    pub(super) asked: Timestamp,
+    pub(super) differences: Vec<Difference>,
+}
+
+/// An execution to be booked without an order that was sent.
+struct Fact {
+    symbol: Symbol,
+    side: Side,
+    quantity: Quantity,
+    price: Price,
+    fee: Money,
+    reason: OrderReason,
+}
+
+impl ExchangeControl {
+    /// Compares positions once everything that explains itself is booked.
+    pub(super) fn compare(&mut self, desk: &mut Desk<'_>, venue: usize, snapshot: &AccountSnapshot) {
+        let differences = self.differences(desk.state(), venue, snapshot);
+        let account = &self.venues[venue];
+        let mut lives = account.members.iter().filter_map(|index| self.accounts[*index].exchange.live());
+        let moving = lives.any(|live| live.is_moving());
+        let suspects = account.suspects.clone();
+        if differences.is_empty() {
+            self.venues[venue].suspects = None;
+            self.venues[venue].clean = true;
+            return self.declare(desk, venue, &[]);
+        }
+        let confirmed = suspects.is_some_and(|before| {
+            before.differences == differences && self.venues[venue].booked_at < before.asked
+        });
+        if confirmed && !moving {
+            self.venues[venue].clean = true;
+            return self.declare(desk, venue, &differences);
+        }
+        let account = &mut self.venues[venue];
+        account.suspects = (!moving).then_some(Suspects { asked: snapshot.asked, differences });
+        account.due = Some(desk.at.plus_ms(AGAIN_MS));
+    }
+
+    /// What the venue's positions and the ledgers differ by.
+    fn differences(&self, state: &State, venue: usize, snapshot: &AccountSnapshot) -> Vec<Difference> {
+        let mut sums: BTreeMap<(Symbol, PositionSide), (Quantity, Quantity)> = BTreeMap::new();
+        for position in &snapshot.positions {
+            sums.entry((position.symbol, position.position_side)).or_default().0 += position.quantity;
+        }
+        let name = self.venues[venue].settings.id;
+        let mode = state.live.accounts.get(&name).and_then(|account| account.position_mode);
+        for index in self.venues[venue].members.iter().copied() {
+            if self.blocked(state, index).is_some() {
+                continue;
+            }
+            for position in state.strategies[&self.accounts[index].settings.id].positions.values() {
+                let position_side = match (mode, position.side()) {
+                    (Some(PositionMode::LongShort), Side::Buy) => PositionSide::Long,
+                    (Some(PositionMode::LongShort), Side::Sell) => PositionSide::Short,
+                    _ => PositionSide::Net,
+                };
+                sums.entry((position.symbol, position_side)).or_default().1 += position.quantity;
+            }
+        }
+        let differ = sums.into_iter().filter(|(_, (venue, ledger))| venue != ledger);
+        let difference =
+            |((symbol, position_side), (venue, ledger))| Difference { symbol, position_side, venue, ledger };
+        differ.map(difference).collect()
+    }
+
+    /// Writes down which strategies differ from the venue, and tells what is new.
+    fn declare(&mut self, desk: &mut Desk<'_>, venue: usize, differences: &[Difference]) {
+        let members = self.venues[venue].members.clone();
+        for index in members.iter().copied() {
+            let strategy = self.accounts[index].settings.id;
+            let traded = |difference: &&Difference| self.market_of(index, difference.symbol).is_some();
+            let own: Vec<Difference> = differences.iter().filter(traded).cloned().collect();
+            if desk.state().live.differences(strategy) == own {
+                continue;
+            }
+            match own.first() {
+                Some(_) => {
+                    let shown: Vec<String> = own.iter().map(shown).collect();
+                    let text = format!(
+                        "venue and ledger differ: {}; no entries until it is decided",
+                        shown.join(", ")
+                    );
+                    desk.alert(AlertLevel::Error, "needs_reconcile", Some(strategy), text);
+                }
+                None => {
+                    desk.alert(
+                        AlertLevel::Info,
+                        "reconciled",
+                        Some(strategy),
+                        "venue and ledger agree again",
+                    );
+                }
+            }
+            desk.record(Record::Reconcile(ReconcileRecord { strategy, differences: own, time: desk.at }));
+            self.touch(index);
+        }
+        let traded = |difference: &Difference| {
+            members.iter().any(|index| self.market_of(*index, difference.symbol).is_some())
+        };
+        let foreign: Vec<Difference> = differences.iter().filter(|d| !traded(d)).cloned().collect();
+        if self.venues[venue].foreign != foreign {
+            for difference in &foreign {
+                let name = self.venues[venue].settings.id;
+                let text = format!("account {name}: no strategy trades this: {}", shown(difference));
+                desk.alert(AlertLevel::Warning, "foreign_position", None, text);
+            }
+            self.venues[venue].foreign = foreign;
+        }
+    }
+
+    /// Books executions of orders that the venue made against us.
+    pub(super) fn book_forced(&mut self, desk: &mut Desk<'_>, venue: usize, snapshot: &AccountSnapshot) {
+        let lives = || self.venues[venue].members.iter().filter_map(|m| self.accounts[*m].exchange.live());
+        let forced = |order: &&OrderState| match order.category {
+            OrderCategory::Liquidation | OrderCategory::AutoDeleverage => true,
+            // A stop of ours that was touched when its position was gone already took what others hold.
+            OrderCategory::StopLoss | OrderCategory::TakeProfit => {
+                !lives().any(|live| live.knows(order.venue_order_id))
+                    && lives().any(|live| live.made_stop(order))
+            }
+            OrderCategory::Normal => false,
+        };
+        let orders: Vec<&OrderState> =
+            snapshot.orders.iter().chain(&snapshot.orders_ended).filter(forced).collect();
+        for fill in &snapshot.fills {
+            let made = orders.iter().find(|order| order.venue_order_id == fill.venue_order_id);
+            let Some(made) = made else { continue };
+            let what = match made.category {
+                OrderCategory::Liquidation => "liquidated",
+                OrderCategory::AutoDeleverage => "auto-deleveraged",
+                _ => "closed by a stop that was about to go",
+            };
+            let text = format!(
+                "the venue {what} {} of {} at {} on account {}",
+                fill.quantity, fill.symbol, fill.price, self.venues[venue].settings.id
+            );
+            desk.alert(AlertLevel::Error, "forced_close", None, text);
+            for (index, quantity) in self.shares(desk.state(), venue, fill) {
+                let (symbol, side, price) = (fill.symbol, fill.side, fill.price);
+                let fee = fill.fee.rounded().share(quantity, fill.quantity);
+                let reason = OrderReason::Liquidation;
+                let fact = Fact { symbol, side, quantity, price, fee, reason };
+                self.book_fact(desk, index, &fact, "forced", fill.trade_id.as_str());
+            }
+        }
+    }
+
+    /// How a forced execution falls on those who held the position: by their sizes, in whole lots, what remains on the
+    /// largest. Who traded on before we heard of it holds something else by now, or nothing.
+    fn shares(&self, state: &State, venue: usize, fill: &VenueFill) -> Vec<(usize, Quantity)> {
+        let trades = |index: &usize| {
+            self.blocked(state, *index).is_none() && self.market_of(*index, fill.symbol).is_some()
+        };
+        let members = self.venues[venue].members.iter().copied().filter(trades);
+        let all: Vec<(usize, Quantity)> = members
+            .map(|index| (index, held(state, self.accounts[index].settings.id, fill.symbol)))
+            .collect();
+        let opposed = |held: Quantity| side_of(held).is_some_and(|side| side != fill.side);
+        let mut holders: Vec<(usize, Quantity)> =
+            all.iter().filter(|(_, held)| opposed(*held)).map(|(index, held)| (*index, held.abs())).collect();
+        if holders.is_empty() {
+            holders = all.iter().map(|(index, held)| (*index, held.abs())).collect();
+            holders.retain(|(_, held)| held.is_positive());
+        }
+        let total: Quantity = holders.iter().map(|(_, held)| *held).sum();
+        let Some(largest) = holders.iter().max_by_key(|(_, held)| *held).map(|(index, _)| *index) else {
+            return all.first().map(|(index, _)| (*index, fill.quantity)).into_iter().collect();
+        };
+        let lots = self.lots(fill.symbol);
+        let part = |held: Quantity| {
+            let product = fill.quantity.value().checked_mul(held.value()).unwrap_or_default();
+            lots(Quantity::new(product / total.value()))
+        };
+        let mut shares: Vec<(usize, Quantity)> =
+            holders.iter().map(|(index, held)| (*index, part(*held))).collect();
+        let rest = fill.quantity - shares.iter().map(|(_, share)| *share).sum();
+        shares.iter_mut().filter(|(index, _)| *index == largest).for_each(|(_, share)| *share += rest);
+        shares.retain(|(_, share)| share.is_positive());
+        shares
+    }
+
+    /// How quantities of a symbol are rounded to lots.
+    fn lots(&self, symbol: Symbol) -> impl Fn(Quantity) -> Quantity + use<> {
+        let lot = self.accounts.iter().find_map(|account| {
+            let live = account.exchange.live()?;
+            live.notes().find(|note| note.instrument.symbol() == symbol).map(|note| note.instrument.clone())
+        });
+        move |quantity| lot.as_ref().map_or(quantity, |instrument| instrument.round_quantity(quantity))
+    }
+
+    /// Books an execution under an order of its own, which was never sent.
+    fn book_fact(
+        &mut self,
+        desk: &mut Desk<'_>,
+        index: usize,
+        fact: &Fact,
+        cause: &str,
+        leg: &str,
+    ) -> ClientOrderId {
+        let strategy = self.accounts[index].settings.id;
+        let store = desk.state().store_id.expect("the store has an id since its first record");
+        let id = order_id(store, strategy, cause, Timestamp::MIN, leg);
+        let draft = OrderDraft {
+            strategy,
+            symbol: fact.symbol,
+            venue: self.accounts[index].settings.venue,
+            signal_id: None,
+            quantity_signed: fact.side.signed(fact.quantity),
+            order_type: OrderType::Market,
+            reduce_only: false,
+        };
+        self.note_route(desk, index);
+        desk.record(Record::Order(Order { reason: Some(fact.reason), ..draft.order(id, desk.at) }));
+        let (price, quantity, fee) = (fact.price, fact.quantity, fact.fee);
+        let liquidity = Liquidity::Taker;
+        let filled = ExecutionReport::Filled { order_id: id, price, quantity, fee, liquidity };
+        self.with_reports(desk, index, |_, _, reports| reports.push(filled));
+        id
+    }
+
+    /// Books a funding payment to those who hold the position, once.
+    pub(super) fn on_funding(&mut self, desk: &mut Desk<'_>, venue: usize, funding: &VenueFunding) {
+        let account = self.venues[venue].settings.id;
+        let known = desk.state().live.accounts.get(&account);
+        if known.is_some_and(|known| known.funding.contains(&funding.id)) {
+            return;
+        }
+        let mut holders: Vec<(usize, Quantity)> = Vec::new();
+        for index in self.venues[venue].members.iter().copied() {
+            let quantity = held(desk.state(), self.accounts[index].settings.id, funding.symbol).abs();
+            if quantity.is_positive() && self.blocked(desk.state(), index).is_none() {
+                holders.push((index, quantity));
+            }
+        }
+        let total: Quantity = holders.iter().map(|(_, quantity)| *quantity).sum();
+        let mut left = funding.amount.rounded();
+        if holders.is_empty() {
+            let text =
+                format!("account {account}: funding of {left} for {} belongs to no strategy", funding.symbol);
+            return desk.alert(AlertLevel::Warning, "funding_unassigned", None, text);
+        }
+        let last = holders.len() - 1;
+        for (place, (index, quantity)) in holders.into_iter().enumerate() {
+            let share = funding.amount.rounded().share(quantity, total);
+            let amount = if place == last { left } else { share };
+            left -= amount;
+            let (strategy, id) = (self.accounts[index].settings.id, funding.id.clone());
+            let (symbol, time) = (funding.symbol, desk.at);
+            desk.record(Record::Funding(FundingRecord { strategy, account, id, symbol, amount, time }));
+            self.after_fill(desk, index, symbol, false);
+        }
+    }
+
+    /// What every strategy, or one, differs from the venue by, and the price at which that would be booked.
+    pub(super) fn reconcile_plan(&self, desk: &Desk<'_>, only: Option<usize>) -> Vec<ReconcileView> {
+        let wanted = (0..self.accounts.len()).filter(|index| only.is_none_or(|only| only == *index));
+        let of_strategy = |index: usize| {
+            let strategy = self.accounts[index].settings.id;
+            let differences = desk.state().live.differences(strategy).iter();
+            differences.map(move |difference| {
+                let key = self.market_of(index, difference.symbol);
+                let price = key.and_then(|key| desk.prices.get(key)?.mark());
+                ReconcileView { strategy, difference: difference.clone(), price }
+            })
+        };
+        wanted.flat_map(of_strategy).collect()
+    }
+
+    /// Books the venue's truth to a strategy, at the mark and without a fee.
+    ///
+    /// # Errors
+    /// `no_price` when there is no mark, with nothing booked.
+    pub(super) fn reconcile_accept(
+        &mut self,
+        desk: &mut Desk<'_>,
+        index: usize,
+        symbol: Option<Symbol>,
+    ) -> Result<Vec<ClientOrderId>, Refusal> {
+        let mut facts = Vec::new();
+        for view in self.reconcile_plan(desk, Some(index)) {
+            let difference = view.difference;
+            if symbol.is_some_and(|symbol| symbol != difference.symbol) {
+                continue;
+            }
+            let Some(price) = view.price else {
+                let detail = format!("{}: there is no price to book the difference at", difference.symbol);
+                return Err(Refusal::new(Reason::NoPrice, detail));
+            };
+            let missing = difference.venue - difference.ledger;
+            let (symbol, side) = (difference.symbol, Side::of(missing));
+            let quantity = missing.abs().min(self.adoptable(desk.state(), index, symbol, side));
+            if quantity.is_zero() {
+                continue;
+            }
+            let (fee, reason) = (Money::ZERO, OrderReason::Request);
+            facts.push(Fact { symbol, side, quantity, price, fee, reason });
+        }
+        let mut orders = Vec::new();
+        for fact in facts {
+            let leg = format!("{}-{}", fact.symbol, desk.state().sequence);
+            orders.push(self.book_fact(desk, index, &fact, "reconcile", &leg));
+            self.lessen_difference(desk, fact.symbol, fact.side.signed(fact.quantity));
+        }
+        Ok(orders)
+    }
+
+    /// How much a strategy can take over: what closes it at most, while others trade the pair and may own the rest.
+    fn adoptable(&self, state: &State, index: usize, symbol: Symbol, side: Side) -> Quantity {
+        let all = Quantity::new(Decimal::from(AMOUNT_MAX));
+        let held = held(state, self.accounts[index].settings.id, symbol);
+        let members = self.venue_of(index).map_or(&[][..], |venue| &venue.members);
+        let mut others = members.iter().filter(|member| **member != index);
+        let shared = others.any(|other| self.market_of(*other, symbol).is_some());
+        if shared && side_of(held).is_some_and(|own| own != side) { held.abs() } else { all }
+    }
+
+    /// Takes what was booked off the difference of every strategy that has it.
+    fn lessen_difference(&mut self, desk: &mut Desk<'_>, symbol: Symbol, booked: Quantity) {
+        for index in 0..self.accounts.len() {
+            let strategy: StrategyId = self.accounts[index].settings.id;
+            let mut differences = desk.state().live.differences(strategy).to_vec();
+            let own = differences.iter_mut().filter(|difference| difference.symbol == symbol);
+            let count = own.map(|difference| difference.ledger += booked).count();
+            differences.retain(|difference| difference.venue != difference.ledger);
+            if count > 0 {
+                desk.record(Record::Reconcile(ReconcileRecord { strategy, differences, time: desk.at }));
+                self.touch(index);
+            }
+        }
+        for venue in &mut self.venues {
+            venue.due = Some(desk.at);
+            venue.suspects = None;
+        }
+    }
+}
+
+fn shown(difference: &Difference) -> String {
+    let Difference { symbol, venue, ledger, .. } = difference;
+    format!("{symbol}: the venue has {venue}, the ledgers {ledger}")
+}
