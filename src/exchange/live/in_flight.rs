@@ -195,8 +195,8 @@ impl InFlight {
         }
     }
 
-    /// Whether a word about a sending still says something. What became of an earlier one is known, and nothing about the
-    /// last one follows from it.
+    /// Whether a word about a sending still says something: nothing about the last one follows from what became of an
+    /// earlier one.
     fn is_about_last_sending(&self, expires: Timestamp) -> bool {
         self.note.ended.is_none() && !self.waits_to_send() && expires == self.note.expires
     }
