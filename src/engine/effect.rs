@@ -1,5 +1,7 @@
 //! All that the engine can ask for. Effects leave in order; a `Persist` protects everything behind it that waits.
 
+use rust_decimal::Decimal;
+
 use super::event::{Level, ReplyToken};
 use super::record::{Difference, Done, Record, Scope};
 use crate::model::amount::{Money, Price, Quantity};
@@ -225,6 +227,8 @@ pub struct StrategyView {
     pub level_effective: Level,
     /// What venue and ledger differ by.
     pub reconcile: Vec<Difference>,
+    /// How much worse than the paper model its latest live orders were filled, in basis points.
+    pub drift_bps: Option<Decimal>,
     /// Its symbols.
     pub symbols: Vec<Symbol>,
     /// Its money.

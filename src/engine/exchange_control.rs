@@ -174,11 +174,6 @@ impl ExchangeControl {
         let view = market.view(desk.at);
         if !order.reduce_only {
             self.accounts[index].entries.push_back(desk.at);
-        }
-        if !order.reduce_only {
-            self.note_route(desk, index);
-        }
-        if !order.reduce_only {
             self.note_route(desk, index);
         }
         desk.record(Record::Order(order));

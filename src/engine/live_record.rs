@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::amount::{Money, Quantity};
 use crate::model::ids::{AccountId, ClientOrderId, StrategyId, Symbol, VenueId, VenueOrderId};
+use crate::model::live::Drift;
 use crate::model::order::Side;
 use crate::model::time::Timestamp;
 use crate::model::trading::{Environment, PositionMode, PositionSide};
@@ -23,6 +24,19 @@ pub struct Correction {
     pub notional: Money,
     /// Fee to be added; negative when less was paid.
     pub fee: Money,
+    /// When.
+    pub time: Timestamp,
+}
+
+/// What the paper model would have made of a live order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DriftRecord {
+    /// The strategy.
+    pub strategy: StrategyId,
+    /// The order.
+    pub order_id: ClientOrderId,
+    /// The comparison.
+    pub drift: Drift,
     /// When.
     pub time: Timestamp,
 }

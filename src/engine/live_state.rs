@@ -2,15 +2,17 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
 use super::record::{
-    AccountRecord, Correction, Difference, FundingRecord, ReconcileRecord, Route, RouteRecord, SnapshotRecord,
+    AccountRecord, Correction, Difference, DriftRecord, FundingRecord, ReconcileRecord, Route, RouteRecord,
+    SnapshotRecord,
 };
 use super::state::State;
 use crate::model::amount::Money;
 use crate::model::ids::{AccountId, ClientOrderId, StrategyId, VenueOrderId};
-use crate::model::live::{Figures, LiveNote, LiveOrder, LiveStop};
+use crate::model::live::{Drift, Figures, LiveNote, LiveOrder, LiveStop};
 use crate::model::order::{Order, Side};
 use crate::model::report::Fill;
 use crate::model::time::Timestamp;
@@ -53,10 +55,14 @@ pub struct LiveStrategy {
     pub route: Option<Route>,
     /// What venue and ledger differ by.
     pub differences: Vec<Difference>,
+    /// The latest orders beside the paper model, oldest first.
+    pub drifts: VecDeque<Drift>,
 }
 
 /// How many funding payments of an account are remembered.
 const FUNDING_MAX: usize = 512;
+/// Over how many of its latest orders a strategy is held against the paper model.
+const DRIFTS_MAX: usize = 100;
 
 impl LiveState {
     /// The order behind an id, also if it ended.
@@ -88,6 +94,24 @@ impl LiveState {
     /// What venue and ledger differ by for a strategy.
     pub fn differences(&self, strategy: StrategyId) -> &[Difference] {
         self.strategies.get(&strategy).map_or(&[], |live| &live.differences)
+    }
+
+    /// How much worse, in basis points of the notional, a strategy's latest orders were filled than the paper model
+    /// says; undefined before the first. Negative is better.
+    pub fn drift_bps(&self, strategy: StrategyId) -> Option<Decimal> {
+        let drifts = &self.strategies.get(&strategy)?.drifts;
+        let notional: Money = drifts.iter().map(|drift| drift.notional).sum();
+        let cost: Money = drifts.iter().map(|drift| drift.cost).sum();
+        let ratio = cost.value().checked_div(notional.value())?;
+        Some((ratio * Decimal::from(10_000)).round_dp(4))
+    }
+
+    pub(super) fn apply_drift(&mut self, record: &DriftRecord) {
+        let drifts = &mut self.strategies.entry(record.strategy).or_default().drifts;
+        drifts.push_back(record.drift);
+        if drifts.len() > DRIFTS_MAX {
+            drifts.pop_front();
+        }
     }
 
     pub(super) fn apply_account(&mut self, record: &AccountRecord) {

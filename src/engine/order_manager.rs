@@ -3,7 +3,7 @@
 use data_encoding::BASE32_NOPAD;
 use sha2::{Digest, Sha256};
 
-use super::record::{Correction, Record};
+use super::record::{Correction, DriftRecord, Record};
 use super::state::State;
 use crate::model::amount::{Money, Price, Quantity};
 use crate::model::ids::{ClientOrderId, SignalId, StoreId, StrategyId, Symbol, VenueId};
@@ -104,6 +104,13 @@ pub fn records_of(state: &State, at: Timestamp, report: &ExecutionReport) -> Vec
             None => Vec::new(),
         },
         ExecutionReport::Noted(ref note) => vec![Record::Live(note.clone())],
+        ExecutionReport::Drifted { order_id, drift } => match state.live.order(order_id) {
+            Some(order) => {
+                let strategy = order.strategy;
+                vec![Record::Drift(DriftRecord { strategy, order_id, drift, time: at })]
+            }
+            None => Vec::new(),
+        },
         ExecutionReport::NotedStop(ref stop) => vec![Record::LiveStop(stop.clone())],
         ExecutionReport::Settled { order_id, figures } => {
             let live = state.live.orders.get(&order_id);

@@ -144,6 +144,7 @@ impl ExchangeControl {
             level: ledger.level.level,
             level_effective: ledger.level.effective(desk.at).max(daemon),
             reconcile: desk.state().live.differences(account.settings.id).to_vec(),
+            drift_bps: desk.state().live.drift_bps(account.settings.id),
             symbols: account.settings.markets.keys().copied().collect(),
             money: money_of(&account.book, ledger),
             last_error: ledger.last_error.clone(),

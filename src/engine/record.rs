@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::event::{Level, LevelScope};
 pub use super::live_record::{
-    AccountRecord, Correction, Difference, FundingRecord, ReconcileRecord, Route, RouteRecord, SnapshotRecord,
+    AccountRecord, Correction, Difference, DriftRecord, FundingRecord, ReconcileRecord, Route, RouteRecord,
+    SnapshotRecord,
 };
 use crate::model::amount::{Money, Price};
 use crate::model::ids::{ClientOrderId, SignalId, StoreId, StrategyId, StrategyType, Symbol, VenueId};
@@ -102,6 +103,8 @@ pub enum Record {
     Reconcile(ReconcileRecord),
     /// Money was paid or received for holding a position.
     Funding(FundingRecord),
+    /// The paper model has filled what a venue filled.
+    Drift(DriftRecord),
 }
 
 /// Stops that a signal named.

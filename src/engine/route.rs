@@ -18,7 +18,7 @@ pub(super) fn open(
     if let Some(account) = account {
         let (account, margin_mode) = (account.id, account.margin_mode);
         let settings = LiveSettings { strategy: strategy.id, account, margin_mode };
-        let mut exchange = LiveExchange::new(settings);
+        let mut exchange = LiveExchange::new(settings, strategy.paper.clone());
         let own = state.live.orders.values().filter(|live| live.order.strategy == strategy.id);
         own.for_each(|live| exchange.restore_live(live));
         let stops = state.stops.positions().filter(|(id, ..)| *id == strategy.id);

@@ -200,6 +200,7 @@ impl State {
             Record::Correction(correction) => self.apply_correction(correction),
             Record::Snapshot(snapshot) => self.live.apply_snapshot(snapshot),
             Record::LiveStop(stop) => self.live.apply_stop(stop),
+            Record::Drift(drift) => self.live.apply_drift(drift),
             Record::Account(account) => self.live.apply_account(account),
             Record::Route(route) => self.live.apply_route(route),
             Record::Reconcile(reconcile) => self.live.apply_reconcile(reconcile),

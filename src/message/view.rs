@@ -214,6 +214,7 @@ fn strategy_state(view: &StrategyView) -> String {
         .text("level", view.level.as_str())
         .text("level_effective", view.level_effective.as_str())
         .raw("reconcile", &differences(&view.reconcile))
+        .decimal_or_null("drift_bps", view.drift_bps)
         .texts("symbols", view.symbols.iter());
     money(head, &view.money)
         .text_or_null("last_error", view.last_error.as_deref())

@@ -79,6 +79,15 @@ pub struct LiveOrder {
     pub note: LiveNote,
 }
 
+/// What an order cost more at the venue than the paper model says, by price alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drift {
+    /// What the paper model paid or received for the quantity that both filled, in quote money.
+    pub notional: Money,
+    /// What the venue took beyond that; negative when it was cheaper there.
+    pub cost: Money,
+}
+
 /// A protective stop at a venue as the store knows it, until the venue says that it is gone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LiveStop {

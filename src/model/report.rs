@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::amount::{Money, Price, Quantity};
 use super::ids::{ClientOrderId, SignalId, StrategyId, Symbol, VenueId};
-use super::live::{Figures, LiveNote, LiveStop};
+use super::live::{Drift, Figures, LiveNote, LiveStop};
 use super::order::{OrderReason, OrderStatus, Side};
 use super::stop::StopCause;
 use super::time::Timestamp;
@@ -88,6 +88,13 @@ pub enum ExecutionReport {
         order_id: ClientOrderId,
         /// The sums of its executions.
         figures: Figures,
+    },
+    /// The paper model has filled what the venue filled of an order.
+    Drifted {
+        /// Our id of the order.
+        order_id: ClientOrderId,
+        /// What both made of it.
+        drift: Drift,
     },
     /// What is remembered of a stop at a venue changed.
     NotedStop(Box<LiveStop>),

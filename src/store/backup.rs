@@ -171,6 +171,7 @@ fn time_of(record: &Record) -> Option<Timestamp> {
         Record::Route(route) => Some(route.time),
         Record::Reconcile(reconcile) => Some(reconcile.time),
         Record::Funding(funding) => Some(funding.time),
+        Record::Drift(drift) => Some(drift.time),
         Record::Snapshot(snapshot) => Some(snapshot.asked),
         Record::Market { .. }
         | Record::Published { .. }

@@ -131,7 +131,8 @@ impl Index {
             | Record::Account(_)
             | Record::Route(_)
             | Record::Reconcile(_)
-            | Record::Funding(_) => {}
+            | Record::Funding(_)
+            | Record::Drift(_) => {}
         }
         self.meta.applied = sequence;
         Ok(())

@@ -422,7 +422,12 @@ impl Simulation {
         for record in &self.journal {
             if matches!(
                 record,
-                Record::Fill(_) | Record::Snapshot(_) | Record::Live(_) | Record::Reconcile(_)
+                Record::Fill(_)
+                    | Record::Snapshot(_)
+                    | Record::Live(_)
+                    | Record::LiveStop(_)
+                    | Record::Stop(_)
+                    | Record::Reconcile(_)
             ) {
                 println!("{record:?}");
             }

@@ -322,6 +322,13 @@ impl Scenario {
                 let (strategy, symbol, amount) = (funding.strategy, funding.symbol, funding.amount);
                 ("record", format!("funding {strategy} {symbol} {amount}"))
             }
+            Record::Drift(record) => {
+                let (strategy, drift) = (record.strategy, record.drift);
+                (
+                    "drift",
+                    format!("{strategy} {} paper {} cost {}", record.order_id, drift.notional, drift.cost),
+                )
+            }
             Record::LiveStop(stop) => {
                 self.number(stop.stop.stop_id);
                 ("stop", live_stop_line(stop))

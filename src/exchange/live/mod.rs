@@ -12,12 +12,15 @@ mod asking;
 mod booking;
 pub mod in_flight;
 pub mod sane;
+mod shadow;
 pub mod stops;
 
 use std::collections::BTreeMap;
 
 use self::in_flight::{Ground, InFlight};
+use self::shadow::Shadow;
 use self::stops::Stops;
+use super::paper::PaperSettings;
 use super::{Exchange, MarketView};
 use crate::model::ids::{AccountId, ClientOrderId, StrategyId, Symbol, VenueOrderId};
 use crate::model::live::{Figures, LiveNote, LiveOrder, LiveStop};
@@ -50,13 +53,15 @@ pub struct LiveExchange {
     /// The venue's ids of them.
     by_venue: BTreeMap<VenueOrderId, ClientOrderId>,
     stops: Stops,
+    shadow: Shadow,
 }
 
 impl LiveExchange {
-    /// An exchange without orders.
-    pub fn new(settings: LiveSettings) -> LiveExchange {
+    /// An exchange without orders. By `paper` works the model that its fills are compared with.
+    pub fn new(settings: LiveSettings, paper: PaperSettings) -> LiveExchange {
+        let (orders, by_venue) = (BTreeMap::new(), BTreeMap::new());
         let ground = Ground { settings, position_mode: PositionMode::Net };
-        LiveExchange { ground, orders: BTreeMap::new(), by_venue: BTreeMap::new(), stops: Stops::default() }
+        LiveExchange { ground, orders, by_venue, stops: Stops::default(), shadow: Shadow::new(paper) }
     }
 
     /// How the account holds positions.
@@ -106,22 +111,24 @@ impl LiveExchange {
                 if let Some(id) = venue_order_id.filter(|_| self.orders.contains_key(order_id)) {
                     self.by_venue.insert(id, *order_id);
                 }
-                self.with(*order_id, |flight, _| flight.acknowledged(at, *venue_order_id, reports))
+                self.with(at, *order_id, reports, |flight, _, out| {
+                    flight.acknowledged(at, *venue_order_id, out)
+                })
             }
             VenueReport::Refused { order_id, expires, refusal } => {
-                self.with(*order_id, |flight, _| flight.refused(at, *expires, refusal, reports))
+                self.with(at, *order_id, reports, |flight, _, out| flight.refused(at, *expires, refusal, out))
             }
             VenueReport::NotSent { order_id, expires, text } => {
-                self.with(*order_id, |flight, _| flight.not_sent(at, *expires, text, reports))
+                self.with(at, *order_id, reports, |flight, _, out| flight.not_sent(at, *expires, text, out))
             }
             VenueReport::Unanswered { order_id } => {
-                self.with(*order_id, |flight, _| flight.unanswered(at, reports))
+                self.with(at, *order_id, reports, |flight, _, out| flight.unanswered(at, out))
             }
             VenueReport::NotFound { order_id, asked } => {
-                self.with(*order_id, |flight, _| flight.not_found(at, *asked, reports))
+                self.with(at, *order_id, reports, |flight, _, out| flight.not_found(at, *asked, out))
             }
             VenueReport::CancelRefused { order_id, .. } => {
-                self.with(*order_id, |flight, _| flight.look_up_soon(at))
+                self.with(at, *order_id, reports, |flight, _, _| flight.look_up_soon(at))
             }
             _ => false,
         }
@@ -131,7 +138,7 @@ impl LiveExchange {
     pub fn learn(&mut self, at: Timestamp, state: &OrderState, reports: &mut Vec<ExecutionReport>) {
         let Some(order_id) = state.order_id.filter(|id| self.orders.contains_key(id)) else { return };
         self.by_venue.insert(state.venue_order_id, order_id);
-        self.with(order_id, |flight, _| flight.learn(at, state.venue_order_id, reports));
+        self.with(at, order_id, reports, |flight, _, out| flight.learn(at, state.venue_order_id, out));
     }
 
     /// Takes where an order stands; `false` when it is not one of this strategy.
@@ -147,13 +154,13 @@ impl LiveExchange {
             return self.stops.on_made(at, state, reports);
         };
         self.by_venue.insert(state.venue_order_id, order_id);
-        self.with(order_id, |flight, _| flight.on_order(at, state, reports))
+        self.with(at, order_id, reports, |flight, _, out| flight.on_order(at, state, out))
     }
 
     /// Takes an execution; `false` when it is not of an order of this strategy.
     pub fn on_fill(&mut self, at: Timestamp, fill: &VenueFill, reports: &mut Vec<ExecutionReport>) -> bool {
         let Some(order_id) = self.by_venue.get(&fill.venue_order_id).copied() else { return false };
-        self.with(order_id, |flight, _| flight.on_fill(at, fill, reports))
+        self.with(at, order_id, reports, |flight, _, out| flight.on_fill(at, fill, out))
     }
 
     /// Whether an order of the venue's is one of these.
@@ -225,11 +232,17 @@ impl LiveExchange {
         InFlight::new(order, note)
     }
 
-    fn with(&mut self, order_id: ClientOrderId, act: impl FnOnce(&mut InFlight, &Ground)) -> bool {
-        match self.orders.get_mut(&order_id) {
-            Some(flight) => act(flight, &self.ground),
-            None => return false,
-        }
+    /// Lets one order act, and the model beside it take note.
+    fn with(
+        &mut self,
+        at: Timestamp,
+        order_id: ClientOrderId,
+        reports: &mut Vec<ExecutionReport>,
+        act: impl FnOnce(&mut InFlight, &Ground, &mut Vec<ExecutionReport>),
+    ) -> bool {
+        let Some(flight) = self.orders.get_mut(&order_id) else { return false };
+        act(flight, &self.ground, reports);
+        self.shadow.on_note(at, flight.note(), reports);
         true
     }
 
@@ -243,6 +256,7 @@ impl LiveExchange {
         for flight in self.orders.values_mut() {
             if flight.due().is_some_and(|due| due <= at) {
                 flight.on_due(at, &self.ground, reports);
+                self.shadow.on_note(at, flight.note(), reports);
             }
         }
         self.stops.on_due(at, reports);
@@ -258,6 +272,7 @@ impl Exchange for LiveExchange {
         reports: &mut Vec<ExecutionReport>,
     ) {
         let mut flight = self.flight(at, &order, market);
+        self.shadow.submit(at, order, market);
         flight.send(at, &self.ground, reports);
         self.orders.insert(flight.note().order_id, flight);
     }
@@ -269,31 +284,35 @@ impl Exchange for LiveExchange {
         reason: OrderReason,
         reports: &mut Vec<ExecutionReport>,
     ) {
-        self.with(order_id, |flight, _| flight.cancel(at, reason, reports));
+        self.with(at, order_id, reports, |flight, _, out| flight.cancel(at, reason, out));
+        self.shadow.cancel(at, order_id, reason);
     }
 
     fn on_price(
         &mut self,
-        _: Timestamp,
+        at: Timestamp,
         symbol: Symbol,
-        _: &PriceUpdate,
+        update: &PriceUpdate,
         market: &MarketView<'_>,
         reports: &mut Vec<ExecutionReport>,
     ) {
+        self.shadow.on_price(at, symbol, update, market, reports);
         self.stops.on_price(symbol, market.trigger(), reports);
     }
 
     fn on_wakeup(
         &mut self,
-        _at: Timestamp,
-        _symbol: Symbol,
-        _market: &MarketView<'_>,
-        _reports: &mut Vec<ExecutionReport>,
+        at: Timestamp,
+        symbol: Symbol,
+        market: &MarketView<'_>,
+        reports: &mut Vec<ExecutionReport>,
     ) {
+        self.shadow.on_wakeup(at, symbol, market, reports);
     }
 
+    /// Of the paper model alone: orders at the venue have their own, see [`LiveExchange::next_due`].
     fn next_wakeup(&self) -> Option<(Timestamp, Symbol)> {
-        None
+        self.shadow.next_wakeup()
     }
 
     fn restore(&mut self, _order: &Order) {}
@@ -332,7 +351,9 @@ impl Exchange for LiveExchange {
             return self.submit(at, order, market, reports);
         };
         let mut flight = self.flight(at, &order, market);
+        self.shadow.submit(at, order, market);
         flight.adopt(at, &made, reports);
+        self.shadow.on_note(at, flight.note(), reports);
         self.by_venue.insert(made.venue_order_id, flight.note().order_id);
         self.orders.insert(flight.note().order_id, flight);
     }

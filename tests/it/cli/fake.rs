@@ -139,6 +139,7 @@ pub fn updates() -> Vec<Update> {
     updates.push(Update::Strategy(Box::new(StrategyView {
         live: false,
         reconcile: Vec::new(),
+        drift_bps: None,
         strategy,
         kind,
         feed: None,
