@@ -3,6 +3,7 @@
 mod config;
 mod faults;
 mod secrets;
+mod simulation;
 
 use std::time::Duration;
 

@@ -200,14 +200,17 @@ impl FakeAccount {
             let goes = if order.side == "buy" { touch.last < order.price } else { touch.last > order.price };
             order.pair == pair && order.is_open() && order.order_type != "market" && goes
         };
-        let filled: Vec<(u64, Decimal, Decimal)> = self
-            .orders
-            .values()
-            .filter(through)
-            .map(|order| (order.id, order.size - order.filled, order.price))
-            .collect();
-        for (id, rest, price) in filled {
-            self.fill(id, rest, price, number("0.0002"), steps);
+        let filled: Vec<FakeOrder> = self.orders.values().filter(through).cloned().collect();
+        for order in filled {
+            let mut rest = order.size - order.filled;
+            if order.reduce_only {
+                let held = self.held(pair, &order.position_side).contracts;
+                rest = rest.min((-held * order.sign()).max(Decimal::ZERO));
+            }
+            match rest.is_zero() {
+                true => self.end(order.id),
+                false => self.fill(order.id, rest, order.price, number("0.0002"), steps),
+            }
         }
         let touched: Vec<(u64, &'static str)> = self
             .stops

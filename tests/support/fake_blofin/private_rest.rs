@@ -36,8 +36,12 @@ pub enum Reply {
     Now(u16, String),
     /// Send it after a while.
     Later(Duration, u16, String),
+    /// Send it twice.
+    Twice(String),
     /// Close the connection instead.
     Cut,
+    /// Close the connection, and take the request after a while.
+    Late(Duration),
 }
 
 /// A refusal: code and words.
@@ -56,31 +60,52 @@ pub fn sign(secret: &str, parts: &[&str]) -> String {
 
 pub fn answer(asked: &Asked, shared: &Shared) -> Reply {
     note_wanted(asked, shared);
-    let changes = asked.method == "POST" && asked.target.starts_with("/api/v1/trade/");
-    let fault = if changes { shared.state().private_faults.pop_front().flatten() } else { None };
+    let fault = fault(asked, shared);
     match &fault {
         Some(PrivateFault::CutBefore) => return Reply::Cut,
+        Some(PrivateFault::Late(time)) => return Reply::Late(*time),
         Some(PrivateFault::Refuse(code)) => return Reply::Now(200, refused(&(*code, "no".into()))),
         Some(PrivateFault::Status(status)) => return Reply::Now(*status, "<html>no</html>".into()),
         _ => {}
     }
-    let body = match carry_out(asked, shared) {
-        Ok(data) => data,
-        Err(refusal) => refused(&refusal),
-    };
-    shared.push_private();
+    let mut body = take(asked, shared, true);
     match fault {
-        Some(PrivateFault::Drop) => Reply::Cut,
-        Some(PrivateFault::Delay(time)) => Reply::Later(time, 200, body),
+        Some(PrivateFault::Drop) => return Reply::Cut,
+        Some(PrivateFault::Delay(time)) => return Reply::Later(time, 200, body),
+        Some(PrivateFault::AnswerTwice) => return Reply::Twice(body),
+        Some(PrivateFault::Twice) => body = take(asked, shared, false),
         Some(PrivateFault::Unclear) => {
-            Reply::Now(200, r#"{"code":500,"data":{},"msg":"Internal Server Error"}"#.into())
+            body = r#"{"code":500,"data":{},"msg":"Internal Server Error"}"#.into();
         }
-        _ => Reply::Now(200, body),
+        _ => {}
     }
+    Reply::Now(200, body)
+}
+
+/// A request that was under way for a while; nobody waits for its answer.
+pub fn arrive_late(asked: &Asked, shared: &Shared) {
+    take(asked, shared, false);
+}
+
+fn fault(asked: &Asked, shared: &Shared) -> Option<PrivateFault> {
+    let mut state = shared.state();
+    let changes = asked.method == "POST";
+    if changes && asked.target.starts_with("/api/v1/trade/") && !state.private_faults.is_empty() {
+        return state.private_faults.pop_front().flatten();
+    }
+    state.chaos.as_mut()?.of_request(changes)
+}
+
+/// Carries a request out and tells the streams; gives the answer. What the network did to it is no fault of the client.
+fn take(asked: &Asked, shared: &Shared, blames: bool) -> String {
+    let done = carry_out(asked, shared, blames);
+    shared.push_private();
+    done.unwrap_or_else(|refusal| refused(&refusal))
 }
 
 /// Keeps the client id of what is to be placed, whatever becomes of the request.
 fn note_wanted(asked: &Asked, shared: &Shared) {
+    shared.state().signed.push(format!("{} {} {}", asked.method, asked.target, asked.body));
     if !matches!(asked.target.as_str(), "/api/v1/trade/order" | "/api/v1/trade/order-tpsl") {
         return;
     }
@@ -96,12 +121,12 @@ fn refused((code, words): &Refusal) -> String {
     json!({"code": code, "msg": words}).to_string()
 }
 
-fn carry_out(asked: &Asked, shared: &Shared) -> Result<String, Refusal> {
+fn carry_out(asked: &Asked, shared: &Shared, blames: bool) -> Result<String, Refusal> {
     let mut state = shared.state();
     let key = authenticate(asked, &mut state).inspect_err(|(code, words)| {
-        shared.count(|stats| {
-            stats.violations.push(format!("{} {}: {code} {words}", asked.method, asked.target))
-        });
+        if blames {
+            shared.violated(format!("{} {}: {code} {words}", asked.method, asked.target));
+        }
     })?;
     let (path, query) = asked.target.split_once('?').unwrap_or((&asked.target, ""));
     let query: BTreeMap<&str, &str> = query.split('&').filter_map(|pair| pair.split_once('=')).collect();
@@ -115,7 +140,7 @@ fn carry_out(asked: &Asked, shared: &Shared) -> Result<String, Refusal> {
         // A refusal of one order stands within an answer.
         return done.inspect_err(|(code, words)| {
             if code.starts_with("152") && *code != "152014" {
-                shared.count(|stats| stats.violations.push(format!("{path} {body}: {words}")));
+                shared.violated(format!("{path} {body}: {words}"));
             }
         });
     };

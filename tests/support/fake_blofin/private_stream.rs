@@ -11,7 +11,7 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 
 use super::private_rest::sign;
-use super::{SILENCE_MAX, Shared, now_ms, stream};
+use super::{Chaos, SILENCE_MAX, Shared, now_ms, stream};
 
 /// For a private stream: rows of a channel, or its end.
 #[derive(Clone, Debug)]
@@ -135,7 +135,7 @@ impl Client {
         let copies = {
             let mut state = self.shared.state();
             match (state.private_lost, state.private_repeated) {
-                (0, 0) => 1,
+                (0, 0) => state.chaos.as_mut().map_or(1, Chaos::copies),
                 (0, _) => {
                     state.private_repeated -= 1;
                     2
