@@ -26,7 +26,7 @@ use tradebus::engine::event::Event;
 use tradebus::engine::record::Record;
 use tradebus::engine::settings::EngineSettings;
 use tradebus::model::amount::{Money, Quantity};
-use tradebus::model::ids::{AccountId, StrategyId, Symbol};
+use tradebus::model::ids::{StrategyId, Symbol};
 use tradebus::model::market::PriceUpdate;
 use tradebus::model::signal::SignalResult;
 use tradebus::model::time::Timestamp;
@@ -44,6 +44,8 @@ pub const KEY: &str = "world-api-key";
 pub const SECRET: &str = "world-api-secret";
 pub const PASSPHRASE: &str = "world-passphrase";
 pub const ACCOUNT: &str = "main";
+/// A pair of the venue that no strategy trades.
+pub const UNTRADED: &str = "ADA-USDT";
 /// Base units of a contract of the fake.
 const CONTRACT: Decimal = Decimal::from_parts(1, 0, 0, false, 3);
 /// How long a process may go on being told nothing before a stop gives up on it.
@@ -117,8 +119,10 @@ impl World {
     pub async fn start(settings: EngineSettings, change: impl FnOnce(&mut FakeAccount)) -> World {
         backoff::fix_jitter(1);
         begin_time(rig::begin().as_ms());
-        let pairs: Vec<&str> = settings.markets.iter().map(|market| market.key.symbol.as_str()).collect();
+        let traded = settings.markets.iter().map(|market| market.key.symbol.as_str());
+        let pairs: Vec<&str> = traded.chain([UNTRADED]).collect();
         let fake = FakeBlofin::start(&pairs).await;
+        fake.record_signed();
         let mut account = FakeAccount::new(KEY, SECRET, PASSPHRASE);
         change(&mut account);
         fake.open_account(account);
@@ -279,9 +283,14 @@ impl World {
     pub async fn quiet(&mut self, minutes: u64) {
         for _ in 0..minutes * 3 {
             self.run_for(20_000).await;
-            for (pair, _) in self.prices.clone() {
-                self.handle(rig::market_event(self.now(), &pair, PriceUpdate::Confirmed));
-            }
+            self.confirm();
+        }
+    }
+
+    /// The feed confirms all prices.
+    pub fn confirm(&mut self) {
+        for (pair, _) in self.prices.clone() {
+            self.handle(rig::market_event(self.now(), &pair, PriceUpdate::Confirmed));
         }
     }
 
@@ -409,9 +418,17 @@ impl World {
             booked += position.map_or(Money::ZERO, |position| position.cost) - ledger.realized_pnl;
             paid += ledger.fees;
             let differences = self.engine.state().live.differences(strategy.id);
-            assert!(differences.is_empty(), "{}: {differences:?}", strategy.id);
+            // Long and short beside each other are one figure here; that both are held is told.
+            let sum: Decimal = differences.iter().map(|d| (d.venue - d.ledger).value()).sum();
+            let told = self.is_beside() && sum.is_zero() && self.told("needs_reconcile");
+            assert!(differences.is_empty() || told, "{}: {differences:?}", strategy.id);
         }
         assert_eq!((held, paid, booked), (quantity, fees, spent), "{pair}: position, fees, money");
+    }
+
+    /// Whether the account keeps long and short positions beside each other.
+    pub fn is_beside(&self) -> bool {
+        self.fake.account(KEY).position_mode == "long_short_mode"
     }
 
     /// What the daemon did against the venue's rules. What a process did that is gone, the next one cannot know.
@@ -422,10 +439,5 @@ impl World {
         };
         violations.retain(|violation| self.deaths == 0 || !of_death(violation));
         violations
-    }
-
-    /// The account of the settings.
-    pub fn account_id(&self) -> AccountId {
-        self.settings.accounts[0].id
     }
 }

@@ -23,7 +23,7 @@ use crate::support::random::Random;
 const STRATEGIES: [(&str, &str); 4] =
     [("a", "BTC-USDT"), ("b", "ETH-USDT"), ("c", "BTC-USDT"), ("p", "BTC-USDT")];
 const PAIRS: [&str; 2] = ["BTC-USDT", "ETH-USDT"];
-const STEPS: usize = 70;
+const STEPS: usize = 110;
 
 #[derive(Debug, Default)]
 struct Outcome {
@@ -93,11 +93,11 @@ impl Run {
         }
         match self.random.below(100) {
             0..=24 => self.move_prices(),
-            25..=49 => self.signal(),
-            50..=54 => self.cancel(),
-            55..=79 => self.pass(3_000).await,
-            80..=84 => self.pass(100_000).await,
-            85..=90 => {
+            25..=56 => self.signal(),
+            57..=60 => self.cancel(),
+            61..=82 => self.pass(8_000).await,
+            83..=86 => self.pass(100_000).await,
+            87..=90 => {
                 self.world.lingers_ms = if self.random.one_in(2) { 0 } else { self.random.below(2_000) };
                 self.world.dies_after = Some(self.random.below(12) as usize);
             }
@@ -224,11 +224,15 @@ impl Run {
 
     fn check(&self) -> Outcome {
         let mut orders: BTreeMap<ClientOrderId, Order> = BTreeMap::new();
+        let mut made_there = BTreeSet::new();
         let mut outcome = Outcome { deaths: self.world.deaths, ..Outcome::default() };
         for record in self.world.records() {
             match record {
                 Record::Order(order) => {
                     outcome.unknown += usize::from(order.status == OrderStatus::Unknown);
+                    if order.is_of_stop() || order.reason == Some(OrderReason::Liquidation) {
+                        made_there.insert(order.order_id);
+                    }
                     orders.insert(order.order_id, order);
                 }
                 Record::Fill(_) => outcome.fills += 1,
@@ -238,8 +242,7 @@ impl Run {
         let there = self.check_venue(&orders);
         for order in orders.values().filter(|order| order.strategy.as_str() != "p") {
             let id = order.order_id;
-            let made_there = order.is_of_stop() || order.reason == Some(OrderReason::Liquidation);
-            if there.contains(&id) || made_there {
+            if there.contains(&id) || made_there.contains(&id) {
                 continue;
             }
             outcome.orders += 1;

@@ -58,6 +58,8 @@ pub struct FakeAccount {
     pub passphrase: String,
     pub uid: String,
     pub read_only: bool,
+    /// What the key is bound to.
+    pub ips: Vec<&'static str>,
     pub expires_ms: i64,
     pub position_mode: &'static str,
     pub leverages: BTreeMap<(String, String), u32>,
@@ -87,6 +89,7 @@ impl FakeAccount {
             passphrase: passphrase.into(),
             uid: format!("uid{}", api_key.len()),
             read_only: false,
+            ips: vec!["127.0.0.1"],
             expires_ms: 2_521_900_800_000,
             position_mode: "net_mode",
             leverages: BTreeMap::new(),

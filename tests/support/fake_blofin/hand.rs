@@ -81,9 +81,14 @@ impl FakeBlofin {
         self.shared.state().chaos = chaos;
     }
 
-    /// Every signed request so far: method, target and body.
+    /// From now on signed requests are kept.
+    pub fn record_signed(&self) {
+        self.shared.state().signed.get_or_insert_default();
+    }
+
+    /// Every signed request that was kept: method, target and body.
     pub fn signed(&self) -> Vec<String> {
-        self.shared.state().signed.clone()
+        self.shared.state().signed.clone().unwrap_or_default()
     }
 
     /// Fills a part of an order that rests, at its price.

@@ -111,8 +111,8 @@ struct State {
     ahead_ms: i64,
     /// Faults by chance.
     chaos: Option<Chaos>,
-    /// Every signed request that came in: method, target and body.
-    signed: Vec<String>,
+    /// Every signed request that came in, if they are kept: method, target and body.
+    signed: Option<Vec<String>>,
 }
 
 struct Shared {

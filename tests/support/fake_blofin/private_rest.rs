@@ -105,7 +105,9 @@ fn take(asked: &Asked, shared: &Shared, blames: bool) -> String {
 
 /// Keeps the client id of what is to be placed, whatever becomes of the request.
 fn note_wanted(asked: &Asked, shared: &Shared) {
-    shared.state().signed.push(format!("{} {} {}", asked.method, asked.target, asked.body));
+    if let Some(signed) = &mut shared.state().signed {
+        signed.push(format!("{} {} {}", asked.method, asked.target, asked.body));
+    }
     if !matches!(asked.target.as_str(), "/api/v1/trade/order" | "/api/v1/trade/order-tpsl") {
         return;
     }
@@ -208,7 +210,7 @@ fn tell(account: &FakeAccount, path: &str, query: &BTreeMap<&str, &str>) -> Resu
     Ok(match path {
         "user/query-apikey" => json!({
             "uid": account.uid, "apiName": "n", "apiKey": account.api_key,
-            "readOnly": i32::from(account.read_only), "ips": ["127.0.0.1"], "type": 1,
+            "readOnly": i32::from(account.read_only), "ips": account.ips, "type": 1,
             "expireTime": account.expires_ms.to_string(), "createTime": "1",
         }),
         "account/position-mode" => json!({"positionMode": account.position_mode}),
@@ -306,6 +308,9 @@ fn change(state: &mut State, key: &str, path: &str, body: &Value) -> Result<Stri
         }
         "account/set-leverage" => {
             let account = state.accounts.get_mut(key).expect("an account");
+            if account.orders.values().any(|order| order.is_open() && order.margin_mode == "cross") {
+                return Ok(refused(&("110006", "Pending cross orders".into())));
+            }
             let leverage = text(body, "leverage").parse().map_err(|_| ("152002", "leverage".to_owned()))?;
             account.leverages.insert((text(body, "instId"), text(body, "marginMode")), leverage);
             Ok(json!({"code": "0", "msg": "success", "data": body}).to_string())
