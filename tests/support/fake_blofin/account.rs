@@ -55,6 +55,8 @@ pub struct Held {
 pub struct FakeAccount {
     pub api_key: String,
     pub secret: String,
+    /// The secret that it was opened with.
+    pub first_secret: String,
     pub passphrase: String,
     pub uid: String,
     pub read_only: bool,
@@ -71,6 +73,10 @@ pub struct FakeAccount {
     pub funding: Vec<Value>,
     /// Contracts that the next order fills at once; the rest rests, or is cancelled at the market.
     pub next_fill: Option<Decimal>,
+    /// The code by which the next order or stop is refused.
+    pub next_refusal: Option<&'static str>,
+    /// Whether refusals repeat all keys.
+    pub gossips: bool,
     pub nonces: BTreeMap<String, Instant>,
     pub asked: VecDeque<Instant>,
     /// Client ids of all requests for an order or a stop that came in, taken or not.
@@ -86,6 +92,7 @@ impl FakeAccount {
         FakeAccount {
             api_key: api_key.into(),
             secret: secret.into(),
+            first_secret: secret.into(),
             passphrase: passphrase.into(),
             uid: format!("uid{}", api_key.len()),
             read_only: false,
@@ -100,6 +107,8 @@ impl FakeAccount {
             fills: Vec::new(),
             funding: Vec::new(),
             next_fill: None,
+            next_refusal: None,
+            gossips: false,
             nonces: BTreeMap::new(),
             asked: VecDeque::new(),
             wanted: Vec::new(),

@@ -100,7 +100,19 @@ fn fault(asked: &Asked, shared: &Shared) -> Option<PrivateFault> {
 fn take(asked: &Asked, shared: &Shared, blames: bool) -> String {
     let done = carry_out(asked, shared, blames);
     shared.push_private();
-    done.unwrap_or_else(|refusal| refused(&refusal))
+    let key = asked.headers.get("access-key").map_or("", String::as_str);
+    let gossip = gossip(&shared.state(), key);
+    done.unwrap_or_else(|(code, words)| refused(&(code, words + &gossip)))
+}
+
+/// All keys, from a venue that repeats them with what it refuses.
+pub(super) fn gossip(state: &State, key: &str) -> String {
+    let Some(account) = state.accounts.get(key).filter(|account| account.gossips) else {
+        return String::new();
+    };
+    // Also the first secret, which the client may still have.
+    let FakeAccount { api_key, secret, first_secret, passphrase, .. } = account;
+    format!(" ({api_key} {secret} {first_secret} {passphrase})")
 }
 
 /// Keeps the client id of what is to be placed, whatever becomes of the request.
@@ -258,6 +270,16 @@ fn change(state: &mut State, key: &str, path: &str, body: &Value) -> Result<Stri
         let data = if list { json!([element]) } else { element };
         json!({"code": if code == "0" { "0" } else { "1" }, "msg": "", "data": data}).to_string()
     };
+    let refusal = match path {
+        "trade/order" | "trade/order-tpsl" => {
+            state.accounts.get_mut(key).expect("an account").next_refusal.take()
+        }
+        _ => None,
+    };
+    if let Some(code) = refusal {
+        let words = format!("no{}", gossip(state, key));
+        return Ok(enclosed("orderId", 0, "", true, Err((code, words))));
+    }
     match path {
         "trade/order" => {
             let client = text(body, "clientOrderId");

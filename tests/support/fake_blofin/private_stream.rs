@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 
-use super::private_rest::sign;
+use super::private_rest::{gossip, sign};
 use super::{Chaos, SILENCE_MAX, Shared, now_ms, stream};
 
 /// For a private stream: rows of a channel, or its end.
@@ -85,7 +85,9 @@ impl Client {
                 }
                 Err(why) => {
                     self.shared.violated(format!("login: {why}"));
-                    json!({"event": "error", "code": "60009", "msg": format!("Login failed. {why}")})
+                    let key = args[0]["apiKey"].as_str().unwrap_or_default();
+                    let words = format!("Login failed. {why}{}", gossip(&self.shared.state(), key));
+                    json!({"event": "error", "code": "60009", "msg": words})
                 }
             };
             return self.send(answer.to_string()).await;
