@@ -1,9 +1,18 @@
 //! How long to wait before something that failed is tried again: 1, 2, 4, ... 60 s, less up to a quarter.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 /// The longest wait, in seconds.
 const S_MAX: u64 = 60;
+
+/// What makes the jitter of this process another one than that of the next box.
+static SALT: OnceLock<u64> = OnceLock::new();
+
+/// Gives the jitter a salt before its first use, so that a simulation waits the same in every process.
+pub fn fix_jitter(salt: u64) {
+    SALT.get_or_init(|| salt);
+}
 
 /// The wait after so many failures that came before this one, in the `round`-th try of all.
 pub fn backoff(attempt: u32, round: u64) -> Duration {
@@ -19,7 +28,8 @@ pub fn doubled(attempt: u32) -> Duration {
 /// moment.
 pub fn jittered(pause: Duration, round: u64) -> Duration {
     let ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
-    let hash = (round + u64::from(std::process::id())).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
+    let salt = *SALT.get_or_init(|| u64::from(std::process::id()));
+    let hash = round.wrapping_add(salt).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
     pause - Duration::from_millis(hash % (ms / 4).max(1))
 }
 

@@ -5,7 +5,7 @@
 
 mod accounts;
 mod announcer;
-mod backoff;
+pub mod backoff;
 mod backups;
 pub mod board;
 #[cfg(feature = "embedded-broker")]

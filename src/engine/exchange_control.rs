@@ -314,9 +314,11 @@ impl ExchangeControl {
     ) {
         let strategy = &desk.state().strategies[&self.accounts[index].settings.id];
         let position = strategy.positions.get(&symbol).map_or(Quantity::ZERO, |p| p.quantity);
+        // Beside each other, a closed side is the venue's to know: what was sent to close it closes nothing else.
+        let beside = self.splits_flips(desk.state(), index);
         let mut exits: Vec<&Order> = self
             .open_orders(desk.state(), index)
-            .filter(|order| order.symbol == symbol && order.reduce_only)
+            .filter(|order| order.symbol == symbol && order.reduce_only && !(beside && is_sent_exit(order)))
             .collect();
         exits.sort_by_key(|order| (!is_sent_exit(order), order.created, order.order_id));
         let mut left = position.abs();

@@ -5,7 +5,7 @@
 
 use super::desk::Desk;
 use super::effect::AlertLevel;
-use super::exchange_control::ExchangeControl;
+use super::exchange_control::{ExchangeControl, is_sent_exit};
 use super::live_control::VenueAccount;
 use super::price_module::PriceModule;
 use super::record::{AccountRecord, Record, Route, RouteRecord};
@@ -123,7 +123,13 @@ impl ExchangeControl {
         notional: Money,
     ) -> Result<(), Refusal> {
         let Some(venue) = self.venue_of(index) else { return Ok(()) };
-        if !self.splits_flips(state, index) {
+        if self.splits_flips(state, index) {
+            if self.would_hold_both(state, index, order) {
+                let detail =
+                    format!("the strategy has the other side of {} and is not closing it", order.symbol);
+                return Err(Refusal::new(Reason::NettingConflict, detail));
+            }
+        } else {
             let others = venue.members.iter().filter(|member| **member != index);
             if let Some(other) = others.copied().find(|other| self.opposes(state, *other, order)) {
                 let (other, symbol) = (self.accounts[other].settings.id, order.symbol);
@@ -156,6 +162,17 @@ impl ExchangeControl {
         let entry =
             |other: &Order| other.symbol == order.symbol && other.side != order.side && !other.reduce_only;
         held.is_some_and(|held| held.side() != order.side) || self.open_orders(state, index).any(entry)
+    }
+
+    /// Where long and short positions lie beside each other, a strategy has one of them: its ledger could not tell them
+    /// apart. The other side opens only while orders at the market close all that is held.
+    fn would_hold_both(&self, state: &State, index: usize, order: &Order) -> bool {
+        let held = held(state, self.accounts[index].settings.id, order.symbol);
+        let closing = self.working_exits(state, index, order.symbol, held, is_sent_exit);
+        let entry =
+            |other: &Order| other.symbol == order.symbol && other.side != order.side && !other.reduce_only;
+        let holds = side_of(held).is_some_and(|side| side != order.side) && closing < held.abs();
+        holds || self.open_orders(state, index).any(entry)
     }
 
     fn underway(&self, state: &State, index: usize, since: Timestamp) -> Money {
@@ -217,6 +234,12 @@ impl ExchangeControl {
                 None,
                 format!("account {name}: the keys end {expires}"),
             );
+        }
+        if !check.ip_bound {
+            let text = format!(
+                "account {name}: the keys are bound to no address: whoever has them can use them, and the venue ends them after 90 days"
+            );
+            desk.alert(AlertLevel::Warning, "keys_unbound", None, text);
         }
         for (symbol, leverage) in check.leverages.iter().filter(|(_, there)| *there != settings.leverage) {
             let text = format!(

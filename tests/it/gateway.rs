@@ -2,7 +2,10 @@
 
 mod config;
 mod faults;
+mod rates;
 mod secrets;
+mod simulation;
+mod whole;
 
 use std::time::Duration;
 
@@ -58,8 +61,24 @@ fn keys() -> Keys {
 /// A gateway to a fake.
 fn gateway(fake: &FakeBlofin, keys: Keys, inbox: usize) -> (Gateways, mpsc::Receiver<Incoming>) {
     let access = Access::new(&fake.rest_url(), &fake.ws_url(), None).expect("a way to the fake");
+    gateway_with(fake, &access, keys, inbox)
+}
+
+/// The same that shares its address with others.
+fn gateway_with(
+    fake: &FakeBlofin,
+    access: &Access,
+    keys: Keys,
+    inbox: usize,
+) -> (Gateways, mpsc::Receiver<Incoming>) {
     let chance = "0123456789abcdef0123".to_owned();
-    let client = Client::new(&fake.rest_url(), &access.tls(), keys, Clock::wall(), chance);
+    let client = Client::new(
+        &fake.rest_url(),
+        &access.tls(),
+        keys,
+        Clock::steady(Timestamp::from_ms(now_ms())),
+        chance,
+    );
     let link = PrivateLink { url: fake.ws_private_url(), tls: access.tls(), gate: access.gate() };
     let setup = AccountSetup {
         id: AccountId::new("main").unwrap(),

@@ -4,6 +4,8 @@
 mod chance;
 #[path = "../support/live_simulation.rs"]
 mod live_simulation;
+#[path = "../support/live_world.rs"]
+mod live_world;
 #[path = "../support/rig.rs"]
 mod rig;
 #[path = "../support/scenario.rs"]

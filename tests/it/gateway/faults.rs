@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
+use tradebus::daemon::clock::Clock;
+use tradebus::daemon::gateway::client::{Client, NoAnswer, Repeat};
 use tradebus::model::order::{OrderType, Side};
 use tradebus::model::time::Timestamp;
-use tradebus::model::trading::{VenueReport, VenueRequest};
+use tradebus::model::trading::{MarginMode, PlaceStop, PositionSide, VenueReport, VenueRequest};
+use tradebus::venue::blofin::private::request;
 
 use super::{KEY, PAIR, Scene, gateway, keys, price, quantity, venue};
 use crate::support::fake_blofin::{PrivateFault, now_ms};
@@ -57,7 +60,7 @@ async fn an_order_leaves_at_most_once_and_its_fate_is_told_truly() {
 async fn what_cannot_leave_is_not_sent() {
     let mut scene = Scene::start().await;
     let mut late = scene.order();
-    late.expires = Timestamp::from_ms(now_ms() - 1);
+    late.expires = Timestamp::from_ms(now_ms() - 1_000);
     assert_eq!(name(&scene.place(late).await), "not sent");
     let mut odd = scene.order();
     odd.quantity = quantity("0.01005");
@@ -73,6 +76,21 @@ async fn what_cannot_leave_is_not_sent() {
     )
     .unwrap();
     assert_eq!(name(&scene.place(other).await), "refused unsendable");
+    // A stop is no different.
+    let stop_id = super::id(60);
+    scene.send(VenueRequest::PlaceStop(Box::new(PlaceStop {
+        stop_id,
+        instrument: super::bitcoin(),
+        side: Side::Sell,
+        quantity: quantity("0.01"),
+        stop_loss: Some(price("95000")),
+        take_profit: None,
+        margin_mode: MarginMode::Cross,
+        position_side: PositionSide::Net,
+        expires: Timestamp::from_ms(now_ms() - 1_000),
+    })));
+    assert_eq!(name(&scene.fate(stop_id).await), "not sent");
+    assert!(scene.account().wanted.is_empty());
     scene.fake.down(true);
     let away = scene.order();
     // Connections are taken and closed: nobody can tell what was read.
@@ -115,6 +133,19 @@ async fn without_a_connection_nothing_is_unknown() {
             VenueReport::Link { up: false, .. } => {}
             other => panic!("{other:?}"),
         }
+    }
+}
+
+/// A name that the system's resolver refuses without asking anybody.
+#[tokio::test]
+async fn without_a_name_nothing_leaves() {
+    let nowhere = format!("http://{}.invalid", "n".repeat(64));
+    let tls = tradebus::daemon::tls::plain().unwrap();
+    let clock = Clock::steady(Timestamp::from_ms(now_ms()));
+    let client = Client::new(&nowhere, &tls, keys(), clock, "0123".into()).unwrap();
+    for repeat in [Repeat::Never, Repeat::Harmless] {
+        let answer = client.ask(&request::positions(), repeat).await;
+        assert!(matches!(answer, Err(NoAnswer::NotSent(_))), "{answer:?}");
     }
 }
 

@@ -110,10 +110,11 @@ impl Scene {
 }
 
 /// Where the daemon listens.
-async fn port_of(program: &mut Program) -> u16 {
+/// The port that a daemon's HTTP listens at.
+pub async fn port_of(program: &mut Program) -> u16 {
     program.says("HTTP address=127.0.0.1:", 1).await;
     let log = program.log();
-    let digits = log.split("HTTP address=127.0.0.1:").nth(1).expect("a port");
+    let digits = log.rsplit("HTTP address=127.0.0.1:").next().expect("a port");
     let digits: String = digits.chars().take_while(char::is_ascii_digit).collect();
     digits.parse().expect("a port")
 }

@@ -55,9 +55,13 @@ pub struct Held {
 pub struct FakeAccount {
     pub api_key: String,
     pub secret: String,
+    /// The secret that it was opened with.
+    pub first_secret: String,
     pub passphrase: String,
     pub uid: String,
     pub read_only: bool,
+    /// What the key is bound to.
+    pub ips: Vec<&'static str>,
     pub expires_ms: i64,
     pub position_mode: &'static str,
     pub leverages: BTreeMap<(String, String), u32>,
@@ -69,6 +73,10 @@ pub struct FakeAccount {
     pub funding: Vec<Value>,
     /// Contracts that the next order fills at once; the rest rests, or is cancelled at the market.
     pub next_fill: Option<Decimal>,
+    /// The code by which the next order or stop is refused.
+    pub next_refusal: Option<&'static str>,
+    /// Whether refusals repeat all keys.
+    pub gossips: bool,
     pub nonces: BTreeMap<String, Instant>,
     pub asked: VecDeque<Instant>,
     /// Client ids of all requests for an order or a stop that came in, taken or not.
@@ -84,9 +92,11 @@ impl FakeAccount {
         FakeAccount {
             api_key: api_key.into(),
             secret: secret.into(),
+            first_secret: secret.into(),
             passphrase: passphrase.into(),
             uid: format!("uid{}", api_key.len()),
             read_only: false,
+            ips: vec!["127.0.0.1"],
             expires_ms: 2_521_900_800_000,
             position_mode: "net_mode",
             leverages: BTreeMap::new(),
@@ -97,6 +107,8 @@ impl FakeAccount {
             fills: Vec::new(),
             funding: Vec::new(),
             next_fill: None,
+            next_refusal: None,
+            gossips: false,
             nonces: BTreeMap::new(),
             asked: VecDeque::new(),
             wanted: Vec::new(),
@@ -200,14 +212,17 @@ impl FakeAccount {
             let goes = if order.side == "buy" { touch.last < order.price } else { touch.last > order.price };
             order.pair == pair && order.is_open() && order.order_type != "market" && goes
         };
-        let filled: Vec<(u64, Decimal, Decimal)> = self
-            .orders
-            .values()
-            .filter(through)
-            .map(|order| (order.id, order.size - order.filled, order.price))
-            .collect();
-        for (id, rest, price) in filled {
-            self.fill(id, rest, price, number("0.0002"), steps);
+        let filled: Vec<FakeOrder> = self.orders.values().filter(through).cloned().collect();
+        for order in filled {
+            let mut rest = order.size - order.filled;
+            if order.reduce_only {
+                let held = self.held(pair, &order.position_side).contracts;
+                rest = rest.min((-held * order.sign()).max(Decimal::ZERO));
+            }
+            match rest.is_zero() {
+                true => self.end(order.id),
+                false => self.fill(order.id, rest, order.price, number("0.0002"), steps),
+            }
         }
         let touched: Vec<(u64, &'static str)> = self
             .stops

@@ -4,7 +4,7 @@ use rust_decimal::Decimal;
 use serde_json::json;
 
 use super::account::{FakeAccount, Held, number};
-use super::{FakeBlofin, PrivateFault, now_ms};
+use super::{Chaos, FakeBlofin, PrivateFault, now_ms};
 
 impl FakeBlofin {
     /// What `ws_private_url` is set to.
@@ -52,15 +52,43 @@ impl FakeBlofin {
 
     /// An order that the daemon did not send: by hand (`normal`), or by the venue (`full_liquidation`, `adl`).
     pub fn foreign_order(&self, key: &str, pair: &str, side: &str, contracts: &str, category: &'static str) {
+        self.foreign_order_on(key, (pair, "net"), side, contracts, category);
+    }
+
+    /// The same on one of both sides of an account that has both.
+    pub fn foreign_order_on(
+        &self,
+        key: &str,
+        (pair, position_side): (&str, &str),
+        side: &str,
+        contracts: &str,
+        category: &'static str,
+    ) {
         {
             let mut state = self.shared.state();
             let market = &state.markets[pair];
             let (touch, steps) = (market.touch(), market.steps());
             let account = state.accounts.get_mut(key).expect("an account of the fake");
-            let order = account.foreign(pair, side, number(contracts), category);
+            let mut order = account.foreign(pair, side, number(contracts), category);
+            order.position_side = position_side.into();
             account.enter(order, touch, steps);
         }
         self.shared.push_private();
+    }
+
+    /// From now on, or no more, every private request and frame may err.
+    pub fn chaos(&self, chaos: Option<Chaos>) {
+        self.shared.state().chaos = chaos;
+    }
+
+    /// From now on signed requests are kept.
+    pub fn record_signed(&self) {
+        self.shared.state().signed.get_or_insert_default();
+    }
+
+    /// Every signed request that was kept: method, target and body.
+    pub fn signed(&self) -> Vec<String> {
+        self.shared.state().signed.clone().unwrap_or_default()
     }
 
     /// Fills a part of an order that rests, at its price.

@@ -5,6 +5,7 @@
 //! What breaks a limit is refused as the venue would, and kept in [`Stats::violations`].
 
 mod account;
+mod faults;
 mod hand;
 mod market;
 mod private_rest;
@@ -14,6 +15,7 @@ mod record;
 mod rest;
 mod stream;
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -24,6 +26,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 pub use account::FakeAccount;
+pub use faults::{Chaos, PrivateFault, RestFault, StreamFault};
 pub use market::FakeMarket;
 use private_stream::PrivateOrder;
 
@@ -33,55 +36,6 @@ pub const RATES: [(u64, usize); 2] = [(60, 500), (300, 1_500)];
 pub const SUBSCRIBE_BYTES_MAX: usize = 4_096;
 /// How long a connection may be silent.
 pub const SILENCE_MAX: Duration = Duration::from_secs(30);
-
-/// How the stream errs from now on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StreamFault {
-    /// The next frames are lost.
-    Drop(usize),
-    /// The next frames come twice.
-    Repeat(usize),
-    /// The next frames are held back until as many have come, and then leave in the opposite order.
-    Reorder(usize),
-    /// The next frames are held back until as many have come, and then leave in their order.
-    Delay(usize),
-    /// A frame of nonsense before each of the next frames.
-    Garbage(usize),
-}
-
-/// How REST answers the next requests.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RestFault {
-    /// 429 with the venue's code.
-    TooMany,
-    /// 403 with a page.
-    Banned,
-    /// 200 with a numeric code 500.
-    Code500,
-    /// 200 with a code that refuses the request.
-    Refused,
-    /// 200 with half an answer.
-    Garbage,
-    /// The connection is closed without an answer.
-    Close,
-}
-
-/// How a request that changes something errs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PrivateFault {
-    /// It is carried out, and the connection is closed without an answer.
-    Drop,
-    /// It is carried out, and answered after a while.
-    Delay(Duration),
-    /// The connection is closed before it is carried out.
-    CutBefore,
-    /// It is carried out, and answered with an internal error.
-    Unclear,
-    /// It is refused with this code.
-    Refuse(&'static str),
-    /// It is not carried out, and answered with this HTTP status and a page.
-    Status(u16),
-}
 
 /// What happened so far.
 #[derive(Clone, Debug, Default)]
@@ -155,6 +109,10 @@ struct State {
     private_repeated: usize,
     /// How far the clock in the headers of answers is ahead.
     ahead_ms: i64,
+    /// Faults by chance.
+    chaos: Option<Chaos>,
+    /// Every signed request that came in, if they are kept: method, target and body.
+    signed: Option<Vec<String>>,
 }
 
 struct Shared {
@@ -164,6 +122,8 @@ struct Shared {
     frozen: watch::Sender<bool>,
     /// Connections are refused while this is true.
     down: watch::Sender<bool>,
+    /// Nobody listens while this is true, as if the venue had no address.
+    absent: watch::Sender<bool>,
     /// Streams are refused while this is true, REST answers.
     no_streams: watch::Sender<bool>,
     /// REST answers nothing while this is true, but takes requests.
@@ -220,6 +180,7 @@ impl FakeBlofin {
             stats: watch::channel(Stats::default()).0,
             frozen: watch::channel(false).0,
             down: watch::channel(false).0,
+            absent: watch::channel(false).0,
             no_streams: watch::channel(false).0,
             held: watch::channel(false).0,
         });
@@ -307,6 +268,11 @@ impl FakeBlofin {
         }
     }
 
+    /// No connection can be made any more and those that are open break, or it listens again.
+    pub fn absent(&self, absent: bool) {
+        self.shared.absent.send_replace(absent);
+    }
+
     /// New streams are closed at once, or taken again; REST goes on.
     pub fn refuse_streams(&self, refused: bool) {
         self.shared.no_streams.send_replace(refused);
@@ -361,9 +327,27 @@ impl FakeBlofin {
 }
 
 /// Both protocols on one port: the path tells which.
-async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+async fn accept(mut listener: TcpListener, shared: Arc<Shared>) {
+    let address = listener.local_addr().expect("its address");
+    let mut absent = shared.absent.subscribe();
     let mut connections = JoinSet::new();
-    while let Ok((socket, _)) = listener.accept().await {
+    loop {
+        if *absent.borrow_and_update() {
+            drop(listener);
+            connections.shutdown().await;
+            if absent.wait_for(|absent| !absent).await.is_err() {
+                return;
+            }
+            listener = TcpListener::bind(address).await.expect("the port that it had");
+        }
+        let socket = tokio::select! {
+            biased;
+            _ = absent.changed() => continue,
+            accepted = listener.accept() => match accepted {
+                Ok((socket, _)) => socket,
+                Err(_) => return,
+            },
+        };
         let shared = Arc::clone(&shared);
         connections.spawn(async move {
             let _ = socket.set_nodelay(true);
@@ -398,9 +382,25 @@ async fn serve(socket: TcpStream, shared: &Arc<Shared>) {
     }
 }
 
-/// The time of the system, which the venue has too.
+thread_local! {
+    /// When the time of the fakes of this thread began, and what it was then.
+    static BEGAN: Cell<Option<(Instant, i64)>> = const { Cell::new(None) };
+}
+
+/// From now on the time of this thread's fakes begins at `ms` and goes on with tokio's timers.
+pub fn begin_time(ms: i64) {
+    BEGAN.set(Some((Instant::now(), ms)));
+}
+
+/// The time of the system, which the venue has too, unless [`begin_time`] set another.
 #[expect(clippy::disallowed_methods, reason = "a venue has a clock of its own")]
 pub fn now_ms() -> i64 {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
-    i64::try_from(now.as_millis()).expect("before the end of time")
+    let (passed, begun_ms) = match BEGAN.get() {
+        Some((began, ms)) => (began.elapsed(), ms),
+        None => {
+            let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+            (now.expect("after 1970"), 0)
+        }
+    };
+    begun_ms + i64::try_from(passed.as_millis()).expect("before the end of time")
 }

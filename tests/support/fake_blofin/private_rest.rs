@@ -36,8 +36,12 @@ pub enum Reply {
     Now(u16, String),
     /// Send it after a while.
     Later(Duration, u16, String),
+    /// Send it twice.
+    Twice(String),
     /// Close the connection instead.
     Cut,
+    /// Close the connection, and take the request after a while.
+    Late(Duration),
 }
 
 /// A refusal: code and words.
@@ -56,31 +60,66 @@ pub fn sign(secret: &str, parts: &[&str]) -> String {
 
 pub fn answer(asked: &Asked, shared: &Shared) -> Reply {
     note_wanted(asked, shared);
-    let changes = asked.method == "POST" && asked.target.starts_with("/api/v1/trade/");
-    let fault = if changes { shared.state().private_faults.pop_front().flatten() } else { None };
+    let fault = fault(asked, shared);
     match &fault {
         Some(PrivateFault::CutBefore) => return Reply::Cut,
+        Some(PrivateFault::Late(time)) => return Reply::Late(*time),
         Some(PrivateFault::Refuse(code)) => return Reply::Now(200, refused(&(*code, "no".into()))),
         Some(PrivateFault::Status(status)) => return Reply::Now(*status, "<html>no</html>".into()),
         _ => {}
     }
-    let body = match carry_out(asked, shared) {
-        Ok(data) => data,
-        Err(refusal) => refused(&refusal),
-    };
-    shared.push_private();
+    let mut body = take(asked, shared, true);
     match fault {
-        Some(PrivateFault::Drop) => Reply::Cut,
-        Some(PrivateFault::Delay(time)) => Reply::Later(time, 200, body),
+        Some(PrivateFault::Drop) => return Reply::Cut,
+        Some(PrivateFault::Delay(time)) => return Reply::Later(time, 200, body),
+        Some(PrivateFault::AnswerTwice) => return Reply::Twice(body),
+        Some(PrivateFault::Twice) => body = take(asked, shared, false),
         Some(PrivateFault::Unclear) => {
-            Reply::Now(200, r#"{"code":500,"data":{},"msg":"Internal Server Error"}"#.into())
+            body = r#"{"code":500,"data":{},"msg":"Internal Server Error"}"#.into();
         }
-        _ => Reply::Now(200, body),
+        _ => {}
     }
+    Reply::Now(200, body)
+}
+
+/// A request that was under way for a while; nobody waits for its answer.
+pub fn arrive_late(asked: &Asked, shared: &Shared) {
+    take(asked, shared, false);
+}
+
+fn fault(asked: &Asked, shared: &Shared) -> Option<PrivateFault> {
+    let mut state = shared.state();
+    let changes = asked.method == "POST";
+    if changes && asked.target.starts_with("/api/v1/trade/") && !state.private_faults.is_empty() {
+        return state.private_faults.pop_front().flatten();
+    }
+    state.chaos.as_mut()?.of_request(changes)
+}
+
+/// Carries a request out and tells the streams; gives the answer. What the network did to it is no fault of the client.
+fn take(asked: &Asked, shared: &Shared, blames: bool) -> String {
+    let done = carry_out(asked, shared, blames);
+    shared.push_private();
+    let key = asked.headers.get("access-key").map_or("", String::as_str);
+    let gossip = gossip(&shared.state(), key);
+    done.unwrap_or_else(|(code, words)| refused(&(code, words + &gossip)))
+}
+
+/// All keys, from a venue that repeats them with what it refuses.
+pub(super) fn gossip(state: &State, key: &str) -> String {
+    let Some(account) = state.accounts.get(key).filter(|account| account.gossips) else {
+        return String::new();
+    };
+    // Also the first secret, which the client may still have.
+    let FakeAccount { api_key, secret, first_secret, passphrase, .. } = account;
+    format!(" ({api_key} {secret} {first_secret} {passphrase})")
 }
 
 /// Keeps the client id of what is to be placed, whatever becomes of the request.
 fn note_wanted(asked: &Asked, shared: &Shared) {
+    if let Some(signed) = &mut shared.state().signed {
+        signed.push(format!("{} {} {}", asked.method, asked.target, asked.body));
+    }
     if !matches!(asked.target.as_str(), "/api/v1/trade/order" | "/api/v1/trade/order-tpsl") {
         return;
     }
@@ -96,12 +135,12 @@ fn refused((code, words): &Refusal) -> String {
     json!({"code": code, "msg": words}).to_string()
 }
 
-fn carry_out(asked: &Asked, shared: &Shared) -> Result<String, Refusal> {
+fn carry_out(asked: &Asked, shared: &Shared, blames: bool) -> Result<String, Refusal> {
     let mut state = shared.state();
     let key = authenticate(asked, &mut state).inspect_err(|(code, words)| {
-        shared.count(|stats| {
-            stats.violations.push(format!("{} {}: {code} {words}", asked.method, asked.target))
-        });
+        if blames {
+            shared.violated(format!("{} {}: {code} {words}", asked.method, asked.target));
+        }
     })?;
     let (path, query) = asked.target.split_once('?').unwrap_or((&asked.target, ""));
     let query: BTreeMap<&str, &str> = query.split('&').filter_map(|pair| pair.split_once('=')).collect();
@@ -115,7 +154,7 @@ fn carry_out(asked: &Asked, shared: &Shared) -> Result<String, Refusal> {
         // A refusal of one order stands within an answer.
         return done.inspect_err(|(code, words)| {
             if code.starts_with("152") && *code != "152014" {
-                shared.count(|stats| stats.violations.push(format!("{path} {body}: {words}")));
+                shared.violated(format!("{path} {body}: {words}"));
             }
         });
     };
@@ -183,7 +222,7 @@ fn tell(account: &FakeAccount, path: &str, query: &BTreeMap<&str, &str>) -> Resu
     Ok(match path {
         "user/query-apikey" => json!({
             "uid": account.uid, "apiName": "n", "apiKey": account.api_key,
-            "readOnly": i32::from(account.read_only), "ips": ["127.0.0.1"], "type": 1,
+            "readOnly": i32::from(account.read_only), "ips": account.ips, "type": 1,
             "expireTime": account.expires_ms.to_string(), "createTime": "1",
         }),
         "account/position-mode" => json!({"positionMode": account.position_mode}),
@@ -231,6 +270,16 @@ fn change(state: &mut State, key: &str, path: &str, body: &Value) -> Result<Stri
         let data = if list { json!([element]) } else { element };
         json!({"code": if code == "0" { "0" } else { "1" }, "msg": "", "data": data}).to_string()
     };
+    let refusal = match path {
+        "trade/order" | "trade/order-tpsl" => {
+            state.accounts.get_mut(key).expect("an account").next_refusal.take()
+        }
+        _ => None,
+    };
+    if let Some(code) = refusal {
+        let words = format!("no{}", gossip(state, key));
+        return Ok(enclosed("orderId", 0, "", true, Err((code, words))));
+    }
     match path {
         "trade/order" => {
             let client = text(body, "clientOrderId");
@@ -281,6 +330,9 @@ fn change(state: &mut State, key: &str, path: &str, body: &Value) -> Result<Stri
         }
         "account/set-leverage" => {
             let account = state.accounts.get_mut(key).expect("an account");
+            if account.orders.values().any(|order| order.is_open() && order.margin_mode == "cross") {
+                return Ok(refused(&("110006", "Pending cross orders".into())));
+            }
             let leverage = text(body, "leverage").parse().map_err(|_| ("152002", "leverage".to_owned()))?;
             account.leverages.insert((text(body, "instId"), text(body, "marginMode")), leverage);
             Ok(json!({"code": "0", "msg": "success", "data": body}).to_string())

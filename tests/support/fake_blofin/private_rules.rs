@@ -84,6 +84,10 @@ pub(super) fn place(state: &mut State, key: &str, body: &Value) -> Result<u64, R
         size = size.min(closing);
     }
     let opening = (size - closing).max(Decimal::ZERO);
+    let closes = matches!((position_side.as_str(), side.as_str()), ("long", "sell") | ("short", "buy"));
+    if closes && !opening.is_zero() {
+        return Err(("102005", "more than the position of this side".into()));
+    }
     let at = if price.is_zero() { touch.last } else { price };
     let leverage = Decimal::from(account.leverage(&pair, &text(body, "marginMode")));
     let margin = opening * steps.contract * at / leverage;

@@ -10,8 +10,8 @@ use tokio::sync::mpsc;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 
-use super::private_rest::sign;
-use super::{SILENCE_MAX, Shared, now_ms, stream};
+use super::private_rest::{gossip, sign};
+use super::{Chaos, SILENCE_MAX, Shared, now_ms, stream};
 
 /// For a private stream: rows of a channel, or its end.
 #[derive(Clone, Debug)]
@@ -85,7 +85,9 @@ impl Client {
                 }
                 Err(why) => {
                     self.shared.violated(format!("login: {why}"));
-                    json!({"event": "error", "code": "60009", "msg": format!("Login failed. {why}")})
+                    let key = args[0]["apiKey"].as_str().unwrap_or_default();
+                    let words = format!("Login failed. {why}{}", gossip(&self.shared.state(), key));
+                    json!({"event": "error", "code": "60009", "msg": words})
                 }
             };
             return self.send(answer.to_string()).await;
@@ -135,7 +137,7 @@ impl Client {
         let copies = {
             let mut state = self.shared.state();
             match (state.private_lost, state.private_repeated) {
-                (0, 0) => 1,
+                (0, 0) => state.chaos.as_mut().map_or(1, Chaos::copies),
                 (0, _) => {
                     state.private_repeated -= 1;
                     2

@@ -28,9 +28,23 @@ pub(super) async fn serve(socket: TcpStream, shared: &Arc<Shared>) {
                 answer(&asked.target, shared).map_or(Reply::Cut, |(status, body)| Reply::Now(status, body))
             }
         };
+        let mut copies = 1;
         let (status, body) = match reply {
             Reply::Cut => return,
+            Reply::Late(time) => {
+                let shared = Arc::clone(shared);
+                // The network has it, whatever becomes of the connection.
+                tokio::spawn(async move {
+                    tokio::time::sleep(time).await;
+                    private_rest::arrive_late(&asked, &shared);
+                });
+                return;
+            }
             Reply::Now(status, body) => (status, body),
+            Reply::Twice(body) => {
+                copies = 2;
+                (200, body)
+            }
             Reply::Later(time, status, body) => {
                 tokio::time::sleep(time).await;
                 (status, body)
@@ -43,7 +57,7 @@ pub(super) async fn serve(socket: TcpStream, shared: &Arc<Shared>) {
             "HTTP/1.1 {status} x\r\ndate: {date}\r\ncontent-type: {kind}\r\ncontent-length: {}\r\n\r\n",
             body.len()
         );
-        if socket.write_all((head + &body).as_bytes()).await.is_err() {
+        if socket.write_all((head + &body).repeat(copies).as_bytes()).await.is_err() {
             return;
         }
     }

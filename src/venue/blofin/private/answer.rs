@@ -87,9 +87,10 @@ pub fn outcome(status: u16, body: &str) -> Outcome {
     }
 }
 
-/// Codes of a venue that failed, so that nobody knows what became of the request.
+/// Codes after which nobody knows what became of the request: a venue that failed, and a nonce that was used before.
+/// Ours never are, so somebody on the way doubled the request, and the first one may be there.
 fn is_failure(code: &str) -> bool {
-    matches!(code, "500" | "103013")
+    matches!(code, "500" | "103013" | "152407")
 }
 
 /// The venue says 500 for a stop that is there no more, too.

@@ -7,7 +7,7 @@ use crate::model::amount::{Price, Quantity};
 use crate::model::ids::{ClientOrderId, Symbol, VenueOrderId};
 use crate::model::instrument::Instrument;
 use crate::model::order::{OrderType, Side};
-use crate::model::trading::{MarginMode, PlaceOrder, PlaceStop, PositionMode, PositionSide};
+use crate::model::trading::{MarginMode, PlaceOrder, PlaceStop, PositionSide};
 
 /// The most pairs that one question about leverage may name.
 pub const LEVERAGE_PAIRS_MAX: usize = 20;
@@ -285,24 +285,6 @@ pub fn api_key() -> Request {
 /// How positions are held.
 pub fn position_mode_get() -> Request {
     get("/api/v1/account/position-mode".into())
-}
-
-/// Sets how positions are held, for the whole account.
-pub fn set_position_mode(mode: PositionMode) -> Request {
-    let word = match mode {
-        PositionMode::Net => "net_mode",
-        PositionMode::LongShort => "long_short_mode",
-    };
-    Request {
-        method: Method::Post,
-        path: "/api/v1/account/set-position-mode".into(),
-        body: format!("{{\"positionMode\":\"{word}\"}}"),
-    }
-}
-
-/// What orders are secured by when they do not say. Ours always do.
-pub fn margin_mode_get() -> Request {
-    get("/api/v1/account/margin-mode".into())
 }
 
 /// The leverage of up to [`LEVERAGE_PAIRS_MAX`] pairs. Commas are encoded, and signed so.
