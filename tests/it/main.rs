@@ -8,6 +8,8 @@ mod live_simulation;
 mod rig;
 #[path = "../support/scenario.rs"]
 mod scenario;
+#[path = "../support/stops.rs"]
+mod stops;
 #[path = "../support/mod.rs"]
 mod support;
 #[path = "../support/venue_words.rs"]
@@ -22,6 +24,7 @@ mod deploy;
 mod discovery;
 mod examples;
 mod feeds;
+mod fuzz;
 mod gateway;
 mod http;
 mod kpi;
@@ -31,6 +34,7 @@ mod mqtt_client;
 mod operations;
 mod parity;
 mod poison;
+mod promises;
 mod properties;
 mod scenarios;
 mod signal_rate;
