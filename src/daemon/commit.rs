@@ -22,8 +22,9 @@ use super::gateway::Dispatcher;
 use super::mqtt::Bus;
 use super::outbox::{JournalEvent, Outbox, OutboxHandle, Qos};
 use crate::engine::record::Record;
+use crate::message::record_view;
 use crate::message::topic::Topics;
-use crate::message::view::{self, Message, MessageKind};
+use crate::message::view::{Message, MessageKind};
 use crate::model::trading::Dispatch;
 use crate::store::{JournalError, Ledger};
 
@@ -260,7 +261,8 @@ impl Thread {
         self.figures.waiting.fetch_sub(held, Ordering::Relaxed);
         let first = self.context.ledger.last_sequence() + 1 - records.len() as u64;
         let topics = &self.context.topics;
-        let event = |(sequence, record)| Some((sequence, view::event(topics, record, sequence, false)?));
+        let event =
+            |(sequence, record)| Some((sequence, record_view::event(topics, record, sequence, false)?));
         let events: Vec<(u64, Message)> = (first..).zip(&records).filter_map(event).collect();
         let mut answered = Vec::new();
         self.context.outbox.with(|outbox| {
@@ -292,7 +294,7 @@ impl Thread {
         let mut through = if records.is_empty() { last } else { from.saturating_sub(1) };
         for (sequence, record) in records {
             let replayed = sequence <= self.replayed_through;
-            if let Some(message) = view::event(&self.context.topics, &record, sequence, replayed) {
+            if let Some(message) = record_view::event(&self.context.topics, &record, sequence, replayed) {
                 if events.len() == limit {
                     break;
                 }

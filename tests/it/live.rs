@@ -51,7 +51,7 @@ fn trading() -> (Rig, Vec<String>) {
 fn say(rig: &mut Rig, ids: &[String], words: &str) {
     let ids: Vec<(usize, &str)> = (1..).zip(ids.iter().map(String::as_str)).collect();
     let words: Vec<&str> = ["main"].into_iter().chain(words.split_whitespace()).collect();
-    let event = venue_words::event(rig.now, rig.now, &ids, &words);
+    let event = venue_words::event(rig.now, rig.now, &ids, &rig.engine.state().live, &words);
     rig.send(event);
 }
 

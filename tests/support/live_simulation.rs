@@ -205,10 +205,10 @@ impl Simulation {
         let fate = if self.faults { self.random.below(12) } else { 11 };
         match (placed, fate) {
             (Some((order_id, expires)), _) if self.now > expires => {
-                self.report(VenueReport::NotSent { order_id, text: "expired".into() });
+                self.report(VenueReport::NotSent { order_id, expires, text: "expired".into() });
             }
-            (Some((order_id, _)), 0) => {
-                self.report(VenueReport::NotSent { order_id, text: "no connection".into() });
+            (Some((order_id, expires)), 0) => {
+                self.report(VenueReport::NotSent { order_id, expires, text: "no connection".into() });
             }
             (Some((order_id, _)), 1) => {
                 self.report(VenueReport::Unanswered { order_id });

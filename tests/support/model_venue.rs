@@ -100,7 +100,7 @@ impl ModelVenue {
         if late || self.stops.contains_key(&order_id) {
             let (code, text) = (if late { "152405" } else { "102002" }.into(), "no".into());
             let refusal = VenueRefusal { code, text, duplicate: !late, transient: false };
-            return VenueReport::Refused { order_id, refusal };
+            return VenueReport::Refused { order_id, expires: place.expires, refusal };
         }
         let venue_order_id = self.id();
         let stop = StopState {
@@ -196,6 +196,7 @@ impl ModelVenue {
         let order_id = place.order_id;
         let refuse = |code: &str, duplicate, transient| VenueReport::Refused {
             order_id,
+            expires: place.expires,
             refusal: VenueRefusal { code: code.into(), text: "no".into(), duplicate, transient },
         };
         if now > place.expires.plus_ms(SIGNATURE_MS) {

@@ -23,6 +23,7 @@ use tradebus::engine::effect::{Effect, Update};
 use tradebus::engine::event::Event;
 use tradebus::engine::event::LevelScope;
 use tradebus::engine::record::{LevelRecord, Record, SampleRecord, Scope, StopRecord, TriggersRecord};
+use tradebus::message::record_view;
 use tradebus::message::request::{self, Op};
 use tradebus::message::topic::Topics;
 use tradebus::message::tradingview::AllSettings;
@@ -186,7 +187,8 @@ impl Scenario {
             "venue" => {
                 let ids: Vec<(usize, &str)> =
                     self.orders.iter().map(|(id, number)| (*number, id.as_str())).collect();
-                crate::venue_words::event(self.rig.now, self.asked, &ids, &words[1..])
+                let live = &self.rig.engine.state().live;
+                crate::venue_words::event(self.rig.now, self.asked, &ids, live, &words[1..])
             }
             "store" => Event::Store { available: words[1] == "works" },
             "published" => Event::Published { through: words[1].parse().unwrap() },
@@ -337,7 +339,7 @@ impl Scenario {
             Record::Poisoned { strategy, id, .. } => ("record", format!("poisoned {strategy} {id}")),
         };
         self.put(kind, &text);
-        if let Some(message) = view::event(&self.topics, record, self.sequence, false) {
+        if let Some(message) = record_view::event(&self.topics, record, self.sequence, false) {
             self.put("event", &format!("{} {}", message.topic, message.payload));
         }
     }

@@ -3,7 +3,7 @@
 //! ```text
 //! link up|down                     check uid=42 mode=net read_only=false environment=demo expires=MS leverage=SYM:3
 //! skew MS                          balance AVAILABLE              funding ID SYMBOL AMOUNT
-//! ack #1 v1                        refused #1 CODE [transient] [duplicate]
+//! ack #1 v1                        refused #1 CODE [transient] [duplicate] [earlier]
 //! notsent|unanswered|notfound #1   cancelrefused #1
 //! order #1|- v1 SYMBOL SIDE QUANTITY STATUS filled= at= fee= category= stop=#2
 //! fill t1 v1 SYMBOL SIDE QUANTITY PRICE FEE
@@ -13,6 +13,7 @@
 //! ```
 
 use tradebus::engine::event::Event;
+use tradebus::engine::live_state::LiveState;
 use tradebus::model::ids::{AccountId, ClientOrderId, Symbol, VenueOrderId};
 use tradebus::model::order::Side;
 use tradebus::model::time::Timestamp;
@@ -27,12 +28,19 @@ use crate::rig;
 struct Words<'a> {
     now: Timestamp,
     ids: &'a [(usize, &'a str)],
+    live: &'a LiveState,
 }
 
 /// The event of `ACCOUNT WORD ARGUMENTS...`; `asked` is when the last snapshot was asked for.
-pub fn event(now: Timestamp, asked: Timestamp, ids: &[(usize, &str)], words: &[&str]) -> Event {
+pub fn event(
+    now: Timestamp,
+    asked: Timestamp,
+    ids: &[(usize, &str)],
+    live: &LiveState,
+    words: &[&str],
+) -> Event {
     let account = AccountId::new(words[0]).unwrap();
-    let report = Words { now, ids }.report(asked, words[1], &words[2..]);
+    let report = Words { now, ids, live }.report(asked, words[1], &words[2..]);
     Event::Venue(Box::new(AccountReport { account, report }))
 }
 
@@ -55,6 +63,15 @@ impl Words<'_> {
         ClientOrderId::new(found.unwrap_or_else(|| panic!("{text}: no order")).1).unwrap()
     }
 
+    /// When the last sending of an order or a stop expires, or an `earlier` one.
+    fn sending(&self, words: &[&str]) -> Timestamp {
+        let id = self.id(words[0]);
+        let order = self.live.orders.get(&id).map(|live| live.note.expires);
+        let stop = self.live.stops.get(&id).map(|live| live.expires);
+        let last = order.or(stop).unwrap_or(self.now);
+        last.plus_ms(if words.contains(&"earlier") { -1 } else { 0 })
+    }
+
     fn report(&self, asked: Timestamp, word: &str, rest: &[&str]) -> VenueReport {
         match word {
             "link" => VenueReport::Link { up: rest[0] == "up", text: String::new() },
@@ -71,11 +88,19 @@ impl Words<'_> {
                 order_id: self.id(rest[0]),
                 venue_order_id: Some(venue_id(rest[1])),
             },
-            "refused" => VenueReport::Refused { order_id: self.id(rest[0]), refusal: refusal(&rest[1..]) },
+            "refused" => VenueReport::Refused {
+                order_id: self.id(rest[0]),
+                expires: self.sending(rest),
+                refusal: refusal(&rest[1..]),
+            },
             "cancelrefused" => {
                 VenueReport::CancelRefused { order_id: self.id(rest[0]), refusal: refusal(&["1000"]) }
             }
-            "notsent" => VenueReport::NotSent { order_id: self.id(rest[0]), text: "no connection".into() },
+            "notsent" => VenueReport::NotSent {
+                order_id: self.id(rest[0]),
+                expires: self.sending(rest),
+                text: "no connection".into(),
+            },
             "unanswered" => VenueReport::Unanswered { order_id: self.id(rest[0]) },
             "notfound" => VenueReport::NotFound { order_id: self.id(rest[0]), asked: self.now },
             "order" => VenueReport::Order(Box::new(self.order(rest))),

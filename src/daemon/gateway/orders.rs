@@ -50,16 +50,16 @@ async fn depart(
     let (withdrawn, withdrawal) = watch::channel(false);
     account.departures().insert(order_id, Departure { withdrawn, sent: None });
     let report = match sendable(account, instrument, request) {
-        Err(refusal) => VenueReport::Refused { order_id, refusal },
+        Err(refusal) => VenueReport::Refused { order_id, expires, refusal },
         Ok(request) => {
             let left_ms = expires.since_ms(account.client.now()).max(0);
             let patience = Duration::from_millis(left_ms.unsigned_abs());
             let permitted = timeout(patience, permit(account, class, withdrawal)).await;
             match permitted.is_ok() && account.client.now() <= expires {
-                true => send(account, order_id, &request).await,
+                true => send(account, order_id, expires, &request).await,
                 false => {
                     let text = "it waited too long for the venue's rate limits".into();
-                    VenueReport::NotSent { order_id, text }
+                    VenueReport::NotSent { order_id, expires, text }
                 }
             }
         }
@@ -104,8 +104,13 @@ async fn permit(account: &Account, class: Class, mut withdrawal: watch::Receiver
     }
 }
 
-async fn send(account: &Account, order_id: ClientOrderId, request: &Request) -> VenueReport {
-    let not_sent = |text: String| VenueReport::NotSent { order_id, text };
+async fn send(
+    account: &Account,
+    order_id: ClientOrderId,
+    expires: Timestamp,
+    request: &Request,
+) -> VenueReport {
+    let not_sent = |text: String| VenueReport::NotSent { order_id, expires, text };
     let (answered, answer_awaited) = watch::channel(false);
     // From here on a cancel waits for the answer.
     match account.departures().get_mut(&order_id) {
@@ -127,7 +132,9 @@ async fn send(account: &Account, order_id: ClientOrderId, request: &Request) -> 
     };
     match outcome(answer.status, &answer.body) {
         Outcome::Taken(venue_order_id) => VenueReport::Acknowledged { order_id, venue_order_id },
-        Outcome::Refused(refusal) => VenueReport::Refused { order_id, refusal: scrubbed(account, refusal) },
+        Outcome::Refused(refusal) => {
+            VenueReport::Refused { order_id, expires, refusal: scrubbed(account, refusal) }
+        }
         Outcome::KeptAway(refusal) => {
             kept_away(account, &refusal);
             not_sent(format!("{} ({})", scrubbed(account, refusal.clone()).text, refusal.code))

@@ -11,7 +11,7 @@ use super::params::Params;
 use super::problem::Problem;
 use super::routes::Answered;
 use crate::engine::record::Scope;
-use crate::message::{history, view};
+use crate::message::{history, record_view};
 use crate::store::query::{self, Page as Rows, QueryError};
 use crate::store::row::{DecidedSignal, EquitySample, Row};
 use crate::store::storage::AnyStorage;
@@ -27,7 +27,7 @@ pub async fn trades(
 ) -> Answered {
     let filter = Params::read(query.as_deref(), &ROWS)?.filter()?;
     answer(&shared, &asked, move |storage| {
-        Ok(page(query::trades(storage, &filter)?, |row| view::trade(&row.value, row.seq, false)))
+        Ok(page(query::trades(storage, &filter)?, |row| record_view::trade(&row.value, row.seq, false)))
     })
     .await
 }
@@ -39,7 +39,7 @@ pub async fn orders(
 ) -> Answered {
     let filter = Params::read(query.as_deref(), &ROWS)?.filter()?;
     answer(&shared, &asked, move |storage| {
-        Ok(page(query::orders(storage, &filter)?, |row| view::order(&row.value, row.seq, false)))
+        Ok(page(query::orders(storage, &filter)?, |row| record_view::order(&row.value, row.seq, false)))
     })
     .await
 }
@@ -51,7 +51,7 @@ pub async fn fills(
 ) -> Answered {
     let filter = Params::read(query.as_deref(), &FILLS)?.filter()?;
     answer(&shared, &asked, move |storage| {
-        Ok(page(query::fills(storage, &filter)?, |row| view::fill(&row.value, row.seq, false)))
+        Ok(page(query::fills(storage, &filter)?, |row| record_view::fill(&row.value, row.seq, false)))
     })
     .await
 }

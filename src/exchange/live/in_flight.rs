@@ -5,16 +5,14 @@
 //! order that a lookup does not find is proven absent only [`ARRIVAL_MS_MAX`] after it expired. An entry that never
 //! arrived is rejected; an exit is sent again.
 
-use super::{LiveSettings, position_side};
+use super::LiveSettings;
 use crate::model::ids::VenueOrderId;
 use crate::model::live::{LiveNote, LiveOrder};
 use crate::model::order::{Order, OrderReason, OrderStatus, OrderType};
 use crate::model::report::ExecutionReport;
 use crate::model::signal::Reason;
 use crate::model::time::Timestamp;
-use crate::model::trading::{
-    OrderState, PlaceOrder, PositionMode, VenueOrderStatus, VenueRefusal, VenueRequest,
-};
+use crate::model::trading::{OrderState, PositionMode, VenueOrderStatus, VenueRefusal};
 
 /// How long an order may wait before it leaves, in milliseconds.
 pub const SEND_MS_MAX: i64 = 10_000;
@@ -47,7 +45,7 @@ pub struct InFlight {
     pub(super) note: LiveNote,
     pub(super) next: Option<(Timestamp, Step)>,
     /// Lookups or sendings since something new was heard.
-    tries: u32,
+    pub(super) tries: u32,
     /// When the venue was first known to have it.
     seen: Option<Timestamp>,
     /// Whether an oddity was told, so that a repetition is silent.
@@ -84,8 +82,13 @@ impl InFlight {
     }
 
     /// Why it is to be taken back, if it is: the reason of an order that does not come from its making.
-    fn cancel_wanted(&self) -> Option<OrderReason> {
+    pub(super) fn cancel_wanted(&self) -> Option<OrderReason> {
         self.order.reason.filter(|_| !self.order.is_of_stop())
+    }
+
+    /// Whether it provably is not at the venue, and will be sent again.
+    pub(super) fn waits_to_send(&self) -> bool {
+        self.next.is_some_and(|(_, step)| step == Step::Send)
     }
 
     /// Whether its fate is open at this moment.
@@ -115,25 +118,6 @@ impl InFlight {
         self.look_up(at, out);
     }
 
-    /// Sends it, for the first time or again after it provably never arrived.
-    pub fn send(&mut self, at: Timestamp, ground: &Ground, out: &mut Vec<ExecutionReport>) {
-        self.note.expires = at.plus_ms(SEND_MS_MAX);
-        out.push(ExecutionReport::Noted(Box::new(self.note.clone())));
-        let order = &self.order;
-        out.push(ExecutionReport::Ask(Box::new(VenueRequest::Place(Box::new(PlaceOrder {
-            order_id: order.order_id,
-            instrument: self.note.instrument.clone(),
-            side: order.side,
-            order_type: order.order_type,
-            quantity: order.quantity,
-            reduce_only: order.reduce_only,
-            margin_mode: ground.settings.margin_mode,
-            position_side: position_side(ground.position_mode, order.side, order.reduce_only),
-            expires: self.note.expires,
-        })))));
-        self.next = Some((self.note.expires.plus_ms(ANSWER_MS_MAX), Step::LookUp));
-    }
-
     /// Does what is due.
     pub fn on_due(&mut self, at: Timestamp, ground: &Ground, out: &mut Vec<ExecutionReport>) {
         match self.next.map(|(_, step)| step) {
@@ -146,21 +130,6 @@ impl InFlight {
             }
             None => {}
         }
-    }
-
-    /// Takes it back. One whose fate is unknown waits for its lookup; the wish is kept with its reason.
-    pub fn cancel(&mut self, at: Timestamp, reason: OrderReason, out: &mut Vec<ExecutionReport>) {
-        if self.note.ended.is_some() || self.cancel_wanted().is_some() {
-            return;
-        }
-        if self.next.is_some_and(|(_, step)| step == Step::Send) {
-            return self.end(at, OrderStatus::Cancelled, Some(reason), out);
-        }
-        if self.note.venue_order_id.is_none() || self.order.status == OrderStatus::Unknown {
-            return self.stand(self.order.status, Some(reason), out);
-        }
-        self.stand(OrderStatus::Cancelling, Some(reason), out);
-        self.ask_cancel(at, out);
     }
 
     /// Takes over an order that the venue made itself.
@@ -190,9 +159,15 @@ impl InFlight {
         self.next = Some((at.plus_ms(SETTLE_MS), Step::LookUp));
     }
 
-    /// The venue refused it. One that is known there is looked up instead, whatever the refusal says.
-    pub fn refused(&mut self, at: Timestamp, refusal: &VenueRefusal, out: &mut Vec<ExecutionReport>) {
-        if self.note.ended.is_some() {
+    /// The venue refused a sending of it. One that is known there is looked up instead, whatever the refusal says.
+    pub fn refused(
+        &mut self,
+        at: Timestamp,
+        expires: Timestamp,
+        refusal: &VenueRefusal,
+        out: &mut Vec<ExecutionReport>,
+    ) {
+        if !self.is_about_last_sending(expires) {
             return;
         }
         if refusal.duplicate || self.note.venue_order_id.is_some() {
@@ -207,11 +182,23 @@ impl InFlight {
         self.end(at, OrderStatus::Rejected, Some(reason), out);
     }
 
-    /// It never left.
-    pub fn not_sent(&mut self, at: Timestamp, text: &str, out: &mut Vec<ExecutionReport>) {
-        if self.note.ended.is_none() && self.note.venue_order_id.is_none() {
+    /// A sending of it never left.
+    pub fn not_sent(
+        &mut self,
+        at: Timestamp,
+        expires: Timestamp,
+        text: &str,
+        out: &mut Vec<ExecutionReport>,
+    ) {
+        if self.is_about_last_sending(expires) && self.note.venue_order_id.is_none() {
             self.absent(at, text, out);
         }
+    }
+
+    /// Whether a word about a sending still says something: nothing about the last one follows from what became of an
+    /// earlier one.
+    fn is_about_last_sending(&self, expires: Timestamp) -> bool {
+        self.note.ended.is_none() && !self.waits_to_send() && expires == self.note.expires
     }
 
     /// It may or may not be there.
@@ -227,8 +214,7 @@ impl InFlight {
 
     /// The venue does not know it, or not yet, or not any more.
     pub fn not_found(&mut self, at: Timestamp, asked: Timestamp, out: &mut Vec<ExecutionReport>) {
-        let waits_to_send = self.next.is_some_and(|(_, step)| step == Step::Send);
-        if self.note.ended.is_some() || waits_to_send {
+        if self.note.ended.is_some() || self.waits_to_send() {
             return;
         }
         let proven = asked >= self.note.expires.plus_ms(ARRIVAL_MS_MAX);
@@ -248,8 +234,7 @@ impl InFlight {
 
     /// Looks it up as soon as time goes on.
     pub fn look_up_soon(&mut self, at: Timestamp) {
-        let waits_to_send = self.next.is_some_and(|(_, step)| step == Step::Send);
-        if self.note.ended.is_none() && !waits_to_send {
+        if self.note.ended.is_none() && !self.waits_to_send() {
             let due = at.plus_ms(self.pause_ms());
             self.next = Some((self.due().map_or(due, |known| known.min(due)), Step::LookUp));
         }
@@ -307,27 +292,6 @@ impl InFlight {
         self.next = market.then(|| (at.plus_ms(SETTLE_MS), Step::LookUp));
     }
 
-    fn ask_cancel(&mut self, at: Timestamp, out: &mut Vec<ExecutionReport>) {
-        out.push(self.cancel_request());
-        self.tries += 1;
-        self.next = Some((at.plus_ms(SETTLE_MS.max(self.pause_ms())), Step::LookUp));
-    }
-
-    fn cancel_request(&self) -> ExecutionReport {
-        ExecutionReport::Ask(Box::new(VenueRequest::Cancel {
-            order_id: self.order.order_id,
-            venue_order_id: self.note.venue_order_id,
-            symbol: self.order.symbol,
-        }))
-    }
-
-    fn look_up(&mut self, at: Timestamp, out: &mut Vec<ExecutionReport>) {
-        let (order_id, symbol) = (self.order.order_id, self.order.symbol);
-        out.push(ExecutionReport::Ask(Box::new(VenueRequest::Lookup { order_id, symbol, asked: at })));
-        self.tries += 1;
-        self.next = Some((at.plus_ms(self.pause_ms()), Step::LookUp));
-    }
-
     /// It is proven not to be at the venue: an entry is given up, an exit is sent again.
     fn absent(&mut self, at: Timestamp, text: &str, out: &mut Vec<ExecutionReport>) {
         match self.cancel_wanted() {
@@ -349,11 +313,11 @@ impl InFlight {
         self.next = Some((at.plus_ms(self.pause_ms()), Step::Send));
     }
 
-    fn pause_ms(&self) -> i64 {
+    pub(super) fn pause_ms(&self) -> i64 {
         pause_ms(self.tries)
     }
 
-    fn end(
+    pub(super) fn end(
         &mut self,
         at: Timestamp,
         status: OrderStatus,
@@ -366,7 +330,12 @@ impl InFlight {
         out.push(ExecutionReport::Noted(Box::new(self.note.clone())));
     }
 
-    fn stand(&mut self, status: OrderStatus, reason: Option<OrderReason>, out: &mut Vec<ExecutionReport>) {
+    pub(super) fn stand(
+        &mut self,
+        status: OrderStatus,
+        reason: Option<OrderReason>,
+        out: &mut Vec<ExecutionReport>,
+    ) {
         if (self.order.status, self.order.reason) == (status, reason) {
             return;
         }

@@ -8,6 +8,7 @@
 //! Known limits: whether a fill took or gave liquidity is not told by the venue, so it is inferred from whether the
 //! order rested.
 
+mod asking;
 mod booking;
 pub mod in_flight;
 pub mod sane;
@@ -107,11 +108,11 @@ impl LiveExchange {
                 }
                 self.with(*order_id, |flight, _| flight.acknowledged(at, *venue_order_id, reports))
             }
-            VenueReport::Refused { order_id, refusal } => {
-                self.with(*order_id, |flight, _| flight.refused(at, refusal, reports))
+            VenueReport::Refused { order_id, expires, refusal } => {
+                self.with(*order_id, |flight, _| flight.refused(at, *expires, refusal, reports))
             }
-            VenueReport::NotSent { order_id, text } => {
-                self.with(*order_id, |flight, _| flight.not_sent(at, text, reports))
+            VenueReport::NotSent { order_id, expires, text } => {
+                self.with(*order_id, |flight, _| flight.not_sent(at, *expires, text, reports))
             }
             VenueReport::Unanswered { order_id } => {
                 self.with(*order_id, |flight, _| flight.unanswered(at, reports))

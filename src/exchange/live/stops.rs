@@ -293,6 +293,9 @@ impl StopFlight {
         match report {
             VenueReport::Stop(state) => self.on_state(at, state, out),
             VenueReport::Acknowledged { venue_order_id: Some(id), .. } => self.arrived(at, *id, out),
+            // What became of an earlier sending says nothing about the last one.
+            VenueReport::Refused { expires, .. } | VenueReport::NotSent { expires, .. }
+                if *expires != self.live.expires => {}
             VenueReport::Refused { refusal, .. } if !refusal.duplicate && !known => {
                 self.refused(refusal, out);
             }

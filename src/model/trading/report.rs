@@ -47,6 +47,8 @@ pub enum VenueReport {
     Refused {
         /// Our id.
         order_id: ClientOrderId,
+        /// Which sending under that id: when it expired, as the request said.
+        expires: Timestamp,
         /// Why.
         refusal: VenueRefusal,
     },
@@ -54,6 +56,8 @@ pub enum VenueReport {
     NotSent {
         /// Our id.
         order_id: ClientOrderId,
+        /// Which sending under that id: when it expired, as the request said.
+        expires: Timestamp,
         /// Why, for people.
         text: String,
     },

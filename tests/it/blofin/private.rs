@@ -262,7 +262,7 @@ fn the_stream() {
         // One with another kind of trigger.
         "11779984 BTC-USDT Buy 0.1 Live sl - tp -",
     ];
-    let position = "BNB-USDT Net -1 at 130.06 ends 107929.69930866017 1695795726484";
+    let position = "BNB-USDT Net -1 at 130.06 ends 107929.699398660166 1695795726484";
     let docs = |section| documented(&folder, section, "Push Data Example");
     check(&docs("WS Order Channel"), &[order]);
     check(&docs("WS Algo Orders Channel"), &stops);

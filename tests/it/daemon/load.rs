@@ -6,8 +6,8 @@ use std::time::Duration;
 use rust_decimal::Decimal;
 use serde_json::Value;
 use tradebus::engine::record::Record;
+use tradebus::message::record_view;
 use tradebus::message::topic::Topics;
-use tradebus::message::view;
 use tradebus::store::Ledger;
 
 use crate::support::bus::{Bus, Heard};
@@ -360,7 +360,7 @@ pub fn check_journal(site: &Site, heard: &Heard) {
     let topics = Topics::new("tradebus");
     let mut missing: BTreeSet<u64> = heard.events.keys().copied().collect();
     for (seq, record) in ledger.read(1, usize::MAX).expect("the journal") {
-        let Some(message) = view::event(&topics, &record, seq, false) else { continue };
+        let Some(message) = record_view::event(&topics, &record, seq, false) else { continue };
         let mut body: Value = serde_json::from_str(&message.payload).expect("JSON");
         if let Record::Signal(signal) = &record {
             let results = heard.results_of(signal.strategy.as_str(), signal.id.as_str());

@@ -6,6 +6,7 @@ use tradebus::engine::effect::{Alert, AlertLevel, Effect, Update};
 use tradebus::engine::event::Event;
 use tradebus::engine::settings::EngineSettings;
 use tradebus::message::daemon::{FeedView, Health, feed, health, info};
+use tradebus::message::record_view;
 use tradebus::message::topic::Topics;
 use tradebus::message::view::{self, Message};
 use tradebus::model::market::MarketEvent;
@@ -42,7 +43,7 @@ pub fn payloads(topics: &Topics, settings: &EngineSettings) -> BTreeMap<String, 
             match effect {
                 Effect::Persist(record) => {
                     sequence += 1;
-                    messages.extend(view::event(topics, &record, sequence, false));
+                    messages.extend(record_view::event(topics, &record, sequence, false));
                 }
                 Effect::Publish(update) => messages.extend(view::update(topics, &update)),
                 Effect::Send(_) | Effect::Reply { .. } | Effect::Answer { .. } => {}
