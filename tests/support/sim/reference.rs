@@ -9,7 +9,7 @@ use tradebus::engine::event::{Level, LevelScope};
 use tradebus::engine::record::{LevelCause, LevelRecord, Record, SignalRecord};
 use tradebus::engine::state::State;
 use tradebus::message::topic::Topics;
-use tradebus::message::{signal, view};
+use tradebus::message::{record_view, signal, view};
 use tradebus::model::ids::{ClientOrderId, SignalId, StrategyId};
 use tradebus::model::order::{Order, OrderStatus};
 use tradebus::model::signal::{Outcome, Reason};
@@ -64,7 +64,7 @@ impl Reference {
     pub fn durable(&mut self, sequence: u64, record: &Record) {
         assert_eq!(sequence, self.durable + 1, "the journal has a gap");
         self.durable = sequence;
-        let event = view::event(&Topics::new("tradebus"), record, sequence, false);
+        let event = record_view::event(&Topics::new("tradebus"), record, sequence, false);
         let event = event.map(|message| (message.topic, json(message.payload.as_bytes())));
         match record {
             Record::Signal(signal) => self.decided(signal),
