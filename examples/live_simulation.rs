@@ -12,6 +12,8 @@ mod random;
 #[path = "../tests/support/rig.rs"]
 #[allow(dead_code)]
 mod rig;
+#[path = "../tests/support/stops.rs"]
+mod stops;
 mod support {
     pub(crate) use crate::{model_venue, random};
 }

@@ -59,17 +59,13 @@ pub struct CommitContext {
 /// # Errors
 /// When the thread cannot be made.
 pub fn start(context: CommitContext) -> std::io::Result<(Committer, std::thread::JoinHandle<()>)> {
-    let (sender, receiver) = channel();
-    let committer = Committer::new(sender);
-    let figures = Arc::clone(&committer.figures);
-    let replayed_through = context.ledger.last_sequence();
-    figures.committed.store(replayed_through, Ordering::Release);
-    let mut thread = Thread { context, figures, replayed_through, group: Group::default() };
+    let (mut thread, committer, receiver) = Thread::new(context);
     let handle = std::thread::Builder::new().name("commit".into()).spawn(move || thread.run(&receiver))?;
     Ok((committer, handle))
 }
 
-struct Thread {
+/// What the thread does, for `stage` without its waits.
+pub(super) struct Thread {
     context: CommitContext,
     figures: Arc<CommitFigures>,
     /// Events through this sequence are from an earlier run.
@@ -85,22 +81,30 @@ struct Group {
     messages: Vec<Message>,
     retained: BTreeMap<String, (String, Option<u32>)>,
     replies: Vec<Reply>,
+    /// How many of the records are on disk.
+    written: usize,
     /// Batches that came while the disk failed and still count as waiting.
     held: usize,
 }
 
 impl Thread {
+    /// The thread before it runs, the hold on it, and what it is given.
+    pub(super) fn new(context: CommitContext) -> (Thread, Committer, Receiver<Job>) {
+        let (sender, receiver) = channel();
+        let committer = Committer::new(sender);
+        let figures = Arc::clone(&committer.figures);
+        let replayed_through = context.ledger.last_sequence();
+        figures.committed.store(replayed_through, Ordering::Release);
+        (Thread { context, figures, replayed_through, group: Group::default() }, committer, receiver)
+    }
+
     fn run(&mut self, jobs: &Receiver<Job>) {
         while let Ok(job) = jobs.recv() {
             let mut next = Some(job);
             while let Some(job) = next.take() {
-                self.figures.waiting.fetch_sub(1, Ordering::Relaxed);
-                match job {
-                    Job::Batch(items) => self.group.add(items),
-                    other => {
-                        self.commit(jobs);
-                        self.act(other, jobs);
-                    }
+                if let Some(other) = self.take(job) {
+                    self.commit(jobs);
+                    self.act_and_commit(other, jobs);
                 }
                 if self.group.len() < GROUP_RECORDS_MAX {
                     next = jobs.try_recv().ok();
@@ -114,7 +118,23 @@ impl Thread {
         }
     }
 
-    fn act(&mut self, job: Job, jobs: &Receiver<Job>) {
+    /// The store.
+    pub(super) fn ledger(&self) -> &Ledger {
+        &self.context.ledger
+    }
+
+    /// Adds a batch to the group, and gives back what is to be done after the group.
+    pub(super) fn take(&mut self, job: Job) -> Option<Job> {
+        self.figures.waiting.fetch_sub(1, Ordering::Relaxed);
+        match job {
+            Job::Batch(items) => self.group.add(items),
+            other => return Some(other),
+        }
+        None
+    }
+
+    /// Does what is to be done between two groups; a last record begins the next one.
+    pub(super) fn act(&mut self, job: Job) {
         match job {
             Job::Batch(items) => self.group.add(items),
             Job::Refill { from, limit } => self.refill(from, limit),
@@ -128,10 +148,7 @@ impl Thread {
                     tracing::warn!(%error, "journal not rotated");
                 }
             }
-            Job::Poison(record) => {
-                self.group.records.push(*record);
-                self.commit(jobs);
-            }
+            Job::Poison(record) => self.group.records.push(*record),
             Job::Flushed(done) => drop(done.send(())),
         }
     }
@@ -140,35 +157,17 @@ impl Thread {
     fn commit(&mut self, jobs: &Receiver<Job>) {
         let mut pause = RETRY_FIRST;
         let mut failing = false;
-        let mut written = 0;
-        let mut limit = GROUP_RECORDS_MAX;
         let mut later = Vec::new();
-        while written < self.group.records.len() {
-            let end = self.group.records.len().min(written + limit);
-            let first = self.context.ledger.last_sequence() + 1;
-            let begun = Instant::now();
-            match self.context.ledger.append(first, &self.group.records[written..end]) {
-                Ok(()) => {
-                    self.context.latency.flushed.add(begun.elapsed());
-                    written = end;
-                    self.figures.groups.fetch_add(1, Ordering::Relaxed);
-                    let bytes = self.context.ledger.bytes_written();
-                    self.figures.bytes_written.store(bytes, Ordering::Relaxed);
-                    self.figures.committed.store(self.context.ledger.last_sequence(), Ordering::Release);
-                }
-                Err(JournalError::TooLarge { .. }) if end - written > 1 => limit = (end - written) / 2,
-                Err(error) => {
-                    if !failing {
-                        failing = true;
-                        tracing::error!(%error, "the store fails: no new entries, exits still pass");
-                        let _ = self.context.events.send(StoreEvent::Failing);
-                    }
-                    tracing::debug!(%error, ?pause, "writing again after a pause");
-                    self.send_safe();
-                    self.wait_and_collect(jobs, pause, &mut later);
-                    pause = (pause * 2).min(RETRY_MAX);
-                }
+        while let Err(error) = self.write() {
+            if !failing {
+                failing = true;
+                tracing::error!(%error, "the store fails: no new entries, exits still pass");
+                let _ = self.context.events.send(StoreEvent::Failing);
             }
+            tracing::debug!(%error, ?pause, "writing again after a pause");
+            self.send_safe();
+            self.wait_and_collect(jobs, pause, &mut later);
+            pause = (pause * 2).min(RETRY_MAX);
         }
         if failing {
             tracing::info!("the store works again");
@@ -176,8 +175,42 @@ impl Thread {
         }
         self.release();
         for job in later {
-            self.act(job, jobs);
+            self.act_and_commit(job, jobs);
         }
+    }
+
+    fn act_and_commit(&mut self, job: Job, jobs: &Receiver<Job>) {
+        self.act(job);
+        if self.group.len() > 0 {
+            self.commit(jobs);
+        }
+    }
+
+    /// Writes what is left of the group, and waits until it is on disk.
+    ///
+    /// # Errors
+    /// When it is not; the same call may be repeated.
+    pub(super) fn write(&mut self) -> Result<(), JournalError> {
+        let mut limit = GROUP_RECORDS_MAX;
+        while self.group.written < self.group.records.len() {
+            let written = self.group.written;
+            let end = self.group.records.len().min(written + limit);
+            let first = self.context.ledger.last_sequence() + 1;
+            let begun = Instant::now();
+            match self.context.ledger.append(first, &self.group.records[written..end]) {
+                Ok(()) => {
+                    self.context.latency.flushed.add(begun.elapsed());
+                    self.group.written = end;
+                    self.figures.groups.fetch_add(1, Ordering::Relaxed);
+                    let bytes = self.context.ledger.bytes_written();
+                    self.figures.bytes_written.store(bytes, Ordering::Relaxed);
+                    self.figures.committed.store(self.context.ledger.last_sequence(), Ordering::Release);
+                }
+                Err(JournalError::TooLarge { .. }) if end - written > 1 => limit = (end - written) / 2,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     /// Passes a pause and collects what comes meanwhile, so that it joins the group that is tried again.
@@ -191,25 +224,26 @@ impl Thread {
                 // Nobody gives jobs any more, but what was given must still reach the disk.
                 Err(RecvTimeoutError::Disconnected) => return std::thread::sleep(pause),
             };
-            // What takes memory until the disk works counts as waiting, so that the bus waits at the limit.
-            match job {
-                Job::Batch(items) => {
-                    let holds = items.iter().any(|item| !matches!(item, Item::Message(_)));
-                    self.group.held += usize::from(holds);
-                    self.figures.waiting.fetch_sub(usize::from(!holds), Ordering::Relaxed);
-                    self.group.add(items);
-                    self.send_safe();
-                }
-                other => {
-                    self.figures.waiting.fetch_sub(1, Ordering::Relaxed);
-                    later.push(other);
-                }
-            }
+            later.extend(self.hold(job));
         }
     }
 
+    /// [`Thread::take`] while the disk fails. What takes memory until it works counts as waiting, so that the bus
+    /// waits at the limit.
+    pub(super) fn hold(&mut self, job: Job) -> Option<Job> {
+        if let Job::Batch(items) = &job
+            && items.iter().any(|item| !matches!(item, Item::Message(_)))
+        {
+            self.group.held += 1;
+            self.figures.waiting.fetch_add(1, Ordering::Relaxed);
+        }
+        let later = self.take(job);
+        self.send_safe();
+        later
+    }
+
     /// While the disk fails, what only takes risk away or asks leaves first; it is journalled when the disk works.
-    fn send_safe(&mut self) {
+    pub(super) fn send_safe(&mut self) {
         let (safe, rest) =
             std::mem::take(&mut self.group.dispatches).into_iter().partition(Dispatch::is_safe);
         self.group.dispatches = rest;
@@ -219,8 +253,8 @@ impl Thread {
 
     /// Puts everything into the outbox before the client is woken, once: it then leaves with one write, instead of a
     /// write, a wakeup and an answer of the broker for each message before the result.
-    fn release(&mut self) {
-        let Group { records, dispatches, messages, retained, replies, held } =
+    pub(super) fn release(&mut self) {
+        let Group { records, dispatches, messages, retained, replies, written: _, held } =
             std::mem::take(&mut self.group);
         // First of all: an order is late at once, a message is not.
         dispatches.into_iter().for_each(|dispatch| self.context.dispatcher.send(dispatch));

@@ -9,7 +9,6 @@ use std::fs::File;
 use std::io::BufWriter;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -44,7 +43,7 @@ use crate::model::signal::{Refusal, SignalResult};
 use crate::store::record::encode_state;
 
 /// Batches that may wait for the disk before the bus has to wait too.
-const COMMITS_WAITING_MAX: usize = 10_000;
+pub(super) const COMMITS_WAITING_MAX: usize = 10_000;
 /// A checkpoint is written after this many records.
 const CHECKPOINT_RECORDS: u64 = 100_000;
 /// How often the broker's acknowledgements are journalled, when there are new ones.
@@ -121,9 +120,9 @@ pub struct Memory {
     waiting: BTreeMap<ReplyToken, Caller>,
     token: ReplyToken,
     effects: Vec<Effect>,
-    checkpointed: u64,
-    month: i64,
-    store_failing: bool,
+    pub(super) checkpointed: u64,
+    pub(super) month: i64,
+    pub(super) store_failing: bool,
 }
 
 impl EngineLoop {
@@ -132,26 +131,19 @@ impl EngineLoop {
     /// # Errors
     /// When the engine failed.
     pub async fn run(&mut self, inputs: &mut Inputs, store_id_new: StoreId) -> Result<(), RunError> {
-        self.memory.checkpointed = self.engine.state().sequence;
-        self.memory.month = self.clock.now().month();
-        self.announcer.say_info(&self.engine, self.clock.now(), &self.topics);
-        self.handle(Event::Start { store_id_new }).await?;
-        self.announce(Cause::Start).await?;
+        self.begin(store_id_new).await?;
         let mut supervision = Supervision::begin(self.committer.clone(), self.bus.status());
         let mut published = ticking(PUBLISHED_INTERVAL);
         let mut health = ticking(HEALTH_INTERVAL);
         let mut charts = ticking(self.snapshots.chart_interval);
         loop {
             let wakeup = self.until_wakeup();
-            let room = self.committer.figures.waiting.load(Ordering::Relaxed) < COMMITS_WAITING_MAX;
+            let room = self.has_room();
             tokio::select! {
                 biased;
                 _ = inputs.stop.wait_for(|stop| *stop) => break,
                 () = supervision.speak() => {}
-                Some(event) = inputs.store.recv() => {
-                    self.memory.store_failing = event == StoreEvent::Failing;
-                    self.handle(Event::Store { available: event == StoreEvent::Working }).await?;
-                }
+                Some(event) = inputs.store.recv() => self.store_said(event).await?,
                 Some(report) = inputs.venues.recv() => self.handle(Event::Venue(Box::new(report?))).await?,
                 Some(inbound) = inputs.inbound.recv(), if room => {
                     if let Some(event) = self.event_of(inbound) {
@@ -217,7 +209,7 @@ impl EngineLoop {
     }
 
     /// Tells Home Assistant what there is, once that is on disk.
-    async fn announce(&mut self, cause: Cause) -> Result<(), RunError> {
+    pub(super) async fn announce(&mut self, cause: Cause) -> Result<(), RunError> {
         let taken = self.announcer.note(cause);
         if !taken.is_empty() {
             self.handle(Event::Announced(taken)).await?;
@@ -246,7 +238,7 @@ impl EngineLoop {
         }
     }
 
-    async fn handle(&mut self, event: Event) -> Result<(), RunError> {
+    pub(super) async fn handle(&mut self, event: Event) -> Result<(), RunError> {
         let at = self.clock.now();
         if let Some(log) = &mut self.log
             && let Err(error) = log.event(at, &event)

@@ -92,6 +92,13 @@ pub struct Indexer {
 }
 
 impl Indexer {
+    /// A hold on no thread: what it is given is lost.
+    pub(super) fn absent() -> Indexer {
+        let (jobs, _) = sync_channel(1);
+        let (progress, queries) = (Arc::default(), Queries::default());
+        Indexer { jobs, progress, thread: std::thread::current(), queries }
+    }
+
     /// Stores last prices; never waits.
     pub fn prices(&self, prices: Vec<LastPrice>) {
         self.give(Job::Prices(prices));

@@ -31,6 +31,7 @@ mod report;
 mod requests;
 mod snapshots;
 mod sources;
+pub mod stage;
 #[cfg(test)]
 mod store_tests;
 mod supervision;

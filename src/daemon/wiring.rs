@@ -280,7 +280,7 @@ fn system(what: &'static str) -> impl FnOnce(std::io::Error) -> RunError {
     move |error| RunError::System { what, error }
 }
 
-fn open_store(config: &Config, disk: Box<dyn Disk>) -> Result<(Ledger, State), RunError> {
+pub(super) fn open_store(config: &Config, disk: Box<dyn Disk>) -> Result<(Ledger, State), RunError> {
     let dir = &config.store.path;
     let (ledger, opening) = Ledger::open_on(dir, config.store.journal_file_bytes_max, disk)
         .map_err(|error| RunError::Store { dir: dir.clone(), error })?;

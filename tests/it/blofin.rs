@@ -4,7 +4,6 @@ mod bad_input;
 mod documented;
 mod faults;
 mod feed;
-mod fuzz;
 mod private;
 mod record;
 mod running;

@@ -10,6 +10,8 @@ mod live_world;
 mod rig;
 #[path = "../support/scenario.rs"]
 mod scenario;
+#[path = "../support/stops.rs"]
+mod stops;
 #[path = "../support/mod.rs"]
 mod support;
 #[path = "../support/venue_words.rs"]
@@ -24,6 +26,7 @@ mod deploy;
 mod discovery;
 mod examples;
 mod feeds;
+mod fuzz;
 mod gateway;
 mod http;
 mod kpi;
@@ -33,6 +36,7 @@ mod mqtt_client;
 mod operations;
 mod parity;
 mod poison;
+mod promises;
 mod properties;
 mod scenarios;
 mod signal_rate;

@@ -23,6 +23,7 @@ mod wire;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rumqttc::{ManualAck, PubAck};
 use secrecy::SecretString;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -126,6 +127,38 @@ pub struct Bus {
     stop: watch::Sender<Option<Instant>>,
 }
 
+/// The broker's end of [`Bus::detached`].
+#[derive(Debug)]
+pub struct Wire {
+    acks: Arc<SharedAcks>,
+    status: watch::Sender<BusStatus>,
+}
+
+impl Wire {
+    /// A new connection, at which the broker still has our session or not.
+    pub fn connect(&self, session_present: bool) {
+        self.acks.begin();
+        self.status.send_modify(|status| {
+            status.reconnects += u64::from(status.sessions_begun > 0);
+            status.sessions_begun += u64::from(!session_present || status.sessions_begun == 0);
+            (status.connected, status.session_present) = (true, session_present);
+        });
+    }
+
+    /// Delivers a message with a packet id.
+    pub fn issue(&self, packet: u16) -> AckToken {
+        self.acks.issue(Some(ManualAck::PubAck(PubAck::new(packet, None))))
+    }
+
+    /// The packet id of the next acknowledgement that arrives.
+    pub fn acknowledged(&self) -> Option<u16> {
+        match self.acks.next()? {
+            ManualAck::PubAck(ack) => Some(ack.pkid),
+            ManualAck::PubRec(ack) => Some(ack.pkid),
+        }
+    }
+}
+
 /// What the client's tasks share with its [`Bus`].
 struct Context {
     config: MqttConfig,
@@ -164,6 +197,14 @@ pub fn start(
 }
 
 impl Bus {
+    /// A hold on no client: whoever has the other end stands in for the broker.
+    pub(super) fn detached() -> (Bus, Wire) {
+        let acks = Arc::new(SharedAcks::default());
+        let (status, status_seen) = watch::channel(BusStatus::default());
+        let (stop, _) = watch::channel(None);
+        (Bus { acks: Arc::clone(&acks), status: status_seen, stop }, Wire { acks, status })
+    }
+
     /// Acknowledges a message to the broker. It leaves when all earlier ones of the connection are acknowledged too;
     /// a token of an earlier connection is ignored, because its message comes again. Never blocks.
     pub fn ack(&self, token: AckToken) {
