@@ -1,20 +1,30 @@
 //! A BloFin to try out feeds without one: a made-up market, or recorded trades, on the loopback.
 //!
-//! `cargo run --example fake_blofin -- [PORT] [--keys KEY:SECRET:PASSPHRASE] [SYMBOL=FILE ...]`; then set the addresses of
-//! `[venue.blofin]` to what it prints. With keys it has an account with 100,000 USDT, and orders fill at its prices. A file is one of trades, as `tradebus record` writes them; it is played at its own speed, again
-//! and again. Lines on standard input make it err: `freeze`, `thaw`, `down`, `up`, `close`, `cut`, `drop N`,
-//! `repeat N`, `reorder N`, `delay N`, `garbage N`, `429`, `403`, `500`, `raw TEXT`, `stats`. With keys also `account`,
-//! `lose` (the next order is carried out and not answered), `before` (the connection is cut before), `refuse CODE`,
-//! `hand buy|sell CONTRACTS PAIR`, `liquidate` and `adl` likewise, `funding AMOUNT PAIR`.
+//! `cargo run --example fake_blofin -- [PORT] [--keys KEY:SECRET:PASSPHRASE] [--tls FOLDER] [SYMBOL=FILE ...]`; then set
+//! the addresses of `[venue.blofin]` to what it prints. With keys it has an account with 100,000 USDT, and orders fill at
+//! its prices. With a folder it is also there as `https://localhost` on another port, with a certificate of an authority
+//! that it makes there (`ca.pem`; `localhost.pem` and `localhost.key` suit a broker, too). A file is one of trades, as
+//! `tradebus record` writes them; it is played at its own speed, again and again. Lines on standard input make it err:
+//! `freeze`, `thaw`, `down`, `up`, `close`, `cut`, `drop N`, `repeat N`, `reorder N`, `delay N`, `garbage N`, `429`,
+//! `403`, `500`, `raw TEXT`, `stats`. With keys also `account`, `lose` (the next order is carried out and not answered),
+//! `before` (the connection is cut before), `refuse CODE`, `hand buy|sell CONTRACTS PAIR`, `liquidate` and `adl` likewise,
+//! `funding AMOUNT PAIR`.
 
+#[path = "../tests/support/certificates.rs"]
+#[expect(dead_code, reason = "tests use more of it")]
+mod certificates;
 #[path = "../tests/support/fake_blofin/mod.rs"]
 #[expect(dead_code, reason = "tests use more of it")]
 mod fake_blofin;
+#[path = "../tests/support/tls_front.rs"]
+mod tls_front;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use certificates::Certificates;
 use fake_blofin::{FakeAccount, FakeBlofin, PrivateFault, RestFault, StreamFault};
+use tls_front::TlsFront;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines, Stdin};
 use tokio::time::sleep;
 use tradebus::backtest::source::RecordingSource;
@@ -37,6 +47,7 @@ async fn run() {
     let mut arguments = std::env::args().skip(1).peekable();
     let port = arguments.next_if(|text| text.parse::<u16>().is_ok()).unwrap_or_else(|| "0".into());
     let keys = arguments.next_if(|text| text == "--keys").and_then(|_| arguments.next());
+    let folder = arguments.next_if(|text| text == "--tls").and_then(|_| arguments.next()).map(PathBuf::from);
     let files: Vec<(PathBuf, Symbol)> = arguments
         .map(|text| {
             let (symbol, file) = text.split_once('=').expect("SYMBOL=FILE");
@@ -48,8 +59,13 @@ async fn run() {
         false => files.iter().map(|(_, symbol)| symbol.as_str()).collect(),
     };
     let fake = FakeBlofin::listen(&format!("127.0.0.1:{port}"), &pairs).await;
-    println!("[venue.blofin]\nrest_url = \"{}\"\nws_public_url = \"{}\"", fake.rest_url(), fake.ws_url());
-    println!("ws_private_url = \"{}\"", fake.ws_private_url());
+    let _front = match &folder {
+        Some(folder) => Some(tls_front(&fake, folder).await),
+        None => {
+            addresses("http", "ws", &format!("127.0.0.1:{}", fake.port));
+            None
+        }
+    };
     let key = keys.as_ref().map(|keys| {
         let parts: Vec<&str> = keys.split(':').collect();
         let [key, secret, passphrase] = parts[..] else { panic!("--keys KEY:SECRET:PASSPHRASE") };
@@ -68,6 +84,27 @@ async fn run() {
         };
         play(&fake, key, events, &mut lines).await;
     }
+}
+
+/// What to set.
+fn addresses(rest: &str, stream: &str, host: &str) {
+    println!(
+        "[venue.blofin]\nrest_url = \"{rest}://{host}\"\nws_public_url = \"{stream}://{host}/ws/public\""
+    );
+    println!("ws_private_url = \"{stream}://{host}/ws/private\"");
+}
+
+/// The same over TLS, for whoever believes the authority that is left in the folder.
+async fn tls_front(fake: &FakeBlofin, folder: &Path) -> TlsFront {
+    let made = Certificates::new();
+    std::fs::create_dir_all(folder).expect("a folder");
+    for file in ["ca.pem", "localhost.pem", "localhost.key"] {
+        std::fs::copy(made.path(file), folder.join(file)).expect("a file of the folder");
+    }
+    let front = TlsFront::start(fake.port, &made.path("localhost.pem")).await;
+    addresses("https", "wss", &format!("localhost:{}", front.port));
+    println!("ca_file = {:?}", folder.join("ca.pem"));
+    front
 }
 
 fn synthetic(feed: FeedId) -> SyntheticMarket {

@@ -13,7 +13,7 @@ use crate::model::time::Timestamp;
 /// Heading of the options that most commands have.
 const COMMON: &str = "Common options";
 
-/// Prices, positions and strategy signals over MQTT, traded on paper
+/// Prices, positions and strategy signals over MQTT, traded on paper or at BloFin
 #[derive(Debug, Parser)]
 #[command(name = "tradebus", version)]
 pub struct Arguments {

@@ -24,7 +24,7 @@ const HOME_ASSISTANT: &str = include_str!("../../docs/examples/home-assistant-tr
 const PAGE: &str = include_str!("../../docs/TRADINGVIEW.md");
 
 /// Runs a program with this on its standard input; `None` where it is not installed or lacks a module (exit code 3).
-fn run(program: &str, arguments: &[&str], input: &Value) -> Option<Value> {
+pub fn run(program: &str, arguments: &[&str], input: &Value) -> Option<Value> {
     let mut command = Command::new(program);
     let child = command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
     let Ok(mut child) = child else {
