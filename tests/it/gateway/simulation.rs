@@ -1,8 +1,8 @@
 //! Exactly once under faults, through the real gateway: answers that are lost, late or doubled, connections that break
 //! before or after the venue took the order, a venue that is away, and a process that dies at any effect.
 //!
-//! Whatever happens: the venue holds exactly the intended orders, the ledger is the venue's fills to the last digit, and
-//! what could not be so is told. `SEED=n` runs one seed, `SEEDS=n` so many.
+//! Whatever happens: the venue holds exactly the intended orders, the ledger is the venue's fills to the last digit,
+//! and what could not be so is told. `SEED=n` runs one seed, `SEEDS=n` so many.
 
 use std::collections::{BTreeMap, BTreeSet};
 
