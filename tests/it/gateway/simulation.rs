@@ -73,7 +73,8 @@ async fn run(seed: u64) -> Outcome {
     let mode = if random.one_in(3) { "long_short_mode" } else { "net_mode" };
     let world = World::start(settings, |account| account.position_mode = mode).await;
     let mut run = Run { world, random };
-    run.world.fake.chaos(Some(Chaos(Random::new(seed ^ 0xC4A0))));
+    let mut chance = Random::new(seed ^ 0xC4A0);
+    run.world.fake.chaos(Some(Chaos(Box::new(move |end| chance.below(end)))));
     for _ in 0..STEPS {
         run.step().await;
     }
