@@ -1,9 +1,9 @@
-//! A whole live daemon in one task on virtual time: the engine, its journal on disk, the real gateway, and the fake venue
-//! over real HTTP and WebSocket.
+//! A whole live daemon in one task on virtual time: the engine, its journal on disk, the real gateway, and the fake
+//! venue over real HTTP and WebSocket.
 //!
-//! The test's runtime is paused, so that time jumps whenever nothing is left to do, and a day takes seconds. The process
-//! "dies" by dropping everything; what is on disk then is what the next one starts from. Group commit and bus are not
-//! here: the tests of the whole program have them.
+//! The test's runtime is paused, so that time jumps whenever nothing is left to do, and a day takes seconds. The
+//! process "dies" by dropping everything; what is on disk then is what the next one starts from. Group commit and bus
+//! are not here: the tests of the whole program have them.
 
 use std::collections::BTreeMap;
 use std::fs::File;

@@ -165,9 +165,22 @@ impl Account {
         self.budget.permit(class).await;
         let answer = self.client.ask(request, Repeat::Harmless).await?;
         self.report_skew().await;
-        let rows =
-            answer::rows(answer.status, &answer.body).inspect_err(|fault| self.serve_penalty(fault))?;
-        read(rows).map_err(AskError::Unreadable)
+        let rows = answer::rows(answer.status, &answer.body)
+            .map_err(|fault| self.scrubbed(fault))
+            .inspect_err(|fault| self.serve_penalty(fault))?;
+        read(rows).map_err(|text| AskError::Unreadable(self.client.keys().scrub(&text)))
+    }
+
+    /// A fault whose words, which are the venue's, have no secret.
+    fn scrubbed(&self, mut fault: Fault) -> Fault {
+        match &mut fault {
+            Fault::RateLimited { text }
+            | Fault::Venue { text, .. }
+            | Fault::Refused { text, .. }
+            | Fault::Unreadable { text, .. } => *text = self.client.keys().scrub(text),
+            Fault::Banned => {}
+        }
+        fault
     }
 
     /// Stops asking for as long as the venue wants that, if it does.

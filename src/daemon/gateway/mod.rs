@@ -32,6 +32,7 @@ use crate::model::ids::AccountId;
 use crate::model::time::Timestamp;
 use crate::model::trading::{AccountReport, Dispatch, VenueReport, VenueRequest};
 use crate::venue::blofin::answer::Fault;
+use crate::venue::blofin::private::answer::{is_about_keys, refusal};
 use account::{Account, AskError};
 use check::{CheckError, check};
 use orders::Kind;
@@ -291,6 +292,15 @@ async fn carry_out(account: &Account, request: VenueRequest) {
     }
 }
 
+/// Whether a refusal says that there is no such list. One of keys, clock or nonce may end.
+fn is_for_good(fault: &Fault) -> bool {
+    match fault {
+        Fault::Refused { code, text } => !is_about_keys(code) && !refusal(code, text).transient,
+        Fault::Unreadable { status, .. } => *status == 404,
+        Fault::RateLimited { .. } | Fault::Banned | Fault::Venue { .. } => false,
+    }
+}
+
 /// Tells the funding payments since a time; gives what is known of them then.
 async fn tell_funding(account: &Account, from: Timestamp, known: Funding) -> Funding {
     match snapshot::funding(account, from).await {
@@ -301,7 +311,7 @@ async fn tell_funding(account: &Account, from: Timestamp, known: Funding) -> Fun
             }
             Funding { last, ..known }
         }
-        Err(AskError::Fault(fault @ (Fault::Refused { .. } | Fault::Unreadable { .. }))) => {
+        Err(AskError::Fault(fault)) if is_for_good(&fault) => {
             tracing::warn!(account = %account.setup.id, "blofin: funding payments cannot be asked for: {fault}");
             Funding { is_refused: true, ..known }
         }

@@ -136,8 +136,9 @@ async fn send(
             VenueReport::Refused { order_id, expires, refusal: scrubbed(account, refusal) }
         }
         Outcome::KeptAway(refusal) => {
+            let refusal = scrubbed(account, refusal);
             kept_away(account, &refusal);
-            not_sent(format!("{} ({})", scrubbed(account, refusal.clone()).text, refusal.code))
+            not_sent(format!("{} ({})", refusal.text, refusal.code))
         }
         Outcome::Unclear(text) => {
             let text = account.client.keys().scrub(&text);
@@ -189,8 +190,8 @@ pub async fn cancel(
                 }
             }
             Outcome::KeptAway(refusal) => {
-                kept_away(account, &refusal);
-                last = refusal;
+                last = scrubbed(account, refusal);
+                kept_away(account, &last);
             }
             Outcome::Unclear(_) => {}
         }

@@ -1,4 +1,5 @@
-//! A day in bursts through the real gateway, on virtual time: the fake counts what arrives and refuses what is too much.
+//! A day in bursts through the real gateway, on virtual time: the fake counts what arrives and refuses what is too
+//! much.
 //!
 //! `HOURS=24` is the whole day; the suite takes a part of it.
 

@@ -1,8 +1,8 @@
 //! Exactly once under faults, through the real gateway: answers that are lost, late or doubled, connections that break
 //! before or after the venue took the order, a venue that is away, and a process that dies at any effect.
 //!
-//! Whatever happens: the venue holds exactly the intended orders, the ledger is the venue's fills to the last digit, and
-//! what could not be so is told. `SEED=n` runs one seed, `SEEDS=n` so many.
+//! Whatever happens: the venue holds exactly the intended orders, the ledger is the venue's fills to the last digit,
+//! and what could not be so is told. `SEED=n` runs one seed, `SEEDS=n` so many.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -73,7 +73,8 @@ async fn run(seed: u64) -> Outcome {
     let mode = if random.one_in(3) { "long_short_mode" } else { "net_mode" };
     let world = World::start(settings, |account| account.position_mode = mode).await;
     let mut run = Run { world, random };
-    run.world.fake.chaos(Some(Chaos(Random::new(seed ^ 0xC4A0))));
+    let mut chance = Random::new(seed ^ 0xC4A0);
+    run.world.fake.chaos(Some(Chaos(Box::new(move |end| chance.below(end)))));
     for _ in 0..STEPS {
         run.step().await;
     }

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use crate::support::random::Random;
-
 /// How the stream errs from now on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StreamFault {
@@ -59,30 +57,29 @@ pub enum PrivateFault {
     Late(Duration),
 }
 
-/// Faults by chance for every private request and every frame of private streams.
-#[derive(Clone, Debug)]
-pub struct Chaos(pub Random);
+/// Faults by chance for every private request and every frame of private streams. Gives a number below another one.
+pub struct Chaos(pub Box<dyn FnMut(u64) -> u64 + Send>);
 
 impl Chaos {
     /// The fault of a request, if it has one.
     pub(super) fn of_request(&mut self, changes: bool) -> Option<PrivateFault> {
         let ms = Duration::from_millis;
         if !changes {
-            return match self.0.below(30) {
+            return match (self.0)(30) {
                 0 => Some(PrivateFault::Drop),
                 1 => Some(PrivateFault::Status(502)),
-                2 => Some(PrivateFault::Delay(ms(self.0.below(12_000)))),
+                2 => Some(PrivateFault::Delay(ms((self.0)(12_000)))),
                 _ => None,
             };
         }
-        match self.0.below(24) {
+        match (self.0)(24) {
             0 | 1 => Some(PrivateFault::Drop),
             2 => Some(PrivateFault::CutBefore),
-            3 => Some(PrivateFault::Late(ms(self.0.below(80_000)))),
+            3 => Some(PrivateFault::Late(ms((self.0)(80_000)))),
             4 => Some(PrivateFault::Unclear),
             5 => Some(PrivateFault::Twice),
             6 => Some(PrivateFault::AnswerTwice),
-            7 | 8 => Some(PrivateFault::Delay(ms(self.0.below(15_000)))),
+            7 | 8 => Some(PrivateFault::Delay(ms((self.0)(15_000)))),
             9 => Some(PrivateFault::Status(502)),
             10 => Some(PrivateFault::Refuse("103013")),
             11 => Some(PrivateFault::Refuse("103003")),
@@ -92,7 +89,7 @@ impl Chaos {
 
     /// How often a frame arrives.
     pub(super) fn copies(&mut self) -> usize {
-        match self.0.below(10) {
+        match (self.0)(10) {
             0 => 0,
             1 => 2,
             _ => 1,

@@ -150,6 +150,9 @@ fn carry_out(asked: &Asked, shared: &Shared, blames: bool) -> Result<String, Ref
     } else {
         let body: Value =
             serde_json::from_str(&asked.body).map_err(|_| ("152004", "JSON syntax error".to_owned()))?;
+        if let Some(refusal) = next_refusal(&mut state, &key, path) {
+            return Ok(refusal);
+        }
         let done = change(&mut state, &key, path, &body);
         // A refusal of one order stands within an answer.
         return done.inspect_err(|(code, words)| {
@@ -261,6 +264,17 @@ fn tell(account: &FakeAccount, path: &str, query: &BTreeMap<&str, &str>) -> Resu
     })
 }
 
+/// The answer to an order that a test wants to be refused.
+fn next_refusal(state: &mut State, key: &str, path: &str) -> Option<String> {
+    if !matches!(path, "trade/order" | "trade/order-tpsl") {
+        return None;
+    }
+    let code = state.accounts.get_mut(key)?.next_refusal.take()?;
+    let words = format!("no{}", gossip(state, key));
+    let element = json!({"orderId": null, "clientOrderId": "", "code": code, "msg": words});
+    Some(json!({"code": "1", "msg": "", "data": [element]}).to_string())
+}
+
 /// Carries out what changes something; the answer with its envelope.
 fn change(state: &mut State, key: &str, path: &str, body: &Value) -> Result<String, Refusal> {
     let enclosed = |field: &str, id: u64, client: &str, list: bool, done: Result<(), Refusal>| {
@@ -270,16 +284,6 @@ fn change(state: &mut State, key: &str, path: &str, body: &Value) -> Result<Stri
         let data = if list { json!([element]) } else { element };
         json!({"code": if code == "0" { "0" } else { "1" }, "msg": "", "data": data}).to_string()
     };
-    let refusal = match path {
-        "trade/order" | "trade/order-tpsl" => {
-            state.accounts.get_mut(key).expect("an account").next_refusal.take()
-        }
-        _ => None,
-    };
-    if let Some(code) = refusal {
-        let words = format!("no{}", gossip(state, key));
-        return Ok(enclosed("orderId", 0, "", true, Err((code, words))));
-    }
     match path {
         "trade/order" => {
             let client = text(body, "clientOrderId");
