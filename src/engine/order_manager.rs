@@ -5,6 +5,7 @@ use sha2::{Digest, Sha256};
 
 use super::record::{Correction, Record};
 use super::state::State;
+use crate::exchange::paper::PaperSettings;
 use crate::model::amount::{Money, Price, Quantity};
 use crate::model::ids::{ClientOrderId, SignalId, StoreId, StrategyId, Symbol, VenueId};
 use crate::model::live::{Figures, LiveOrder};
@@ -155,7 +156,7 @@ pub fn records_of(state: &State, at: Timestamp, report: &ExecutionReport) -> Vec
 
 /// The report as it may be booked: a reduce-only order never does more than close, also when one print filled several
 /// orders at once. For simulated fills only; a fill at a venue is a fact.
-pub fn cut_to_position(state: &State, report: &ExecutionReport) -> ExecutionReport {
+pub fn cut_to_position(state: &State, paper: &PaperSettings, report: &ExecutionReport) -> ExecutionReport {
     let ExecutionReport::Filled { order_id, price, quantity, fee, liquidity } = *report else {
         return report.clone();
     };
@@ -169,7 +170,9 @@ pub fn cut_to_position(state: &State, report: &ExecutionReport) -> ExecutionRepo
         return ExecutionReport::Cancelled { order_id, reason: OrderReason::ReduceOnly };
     }
     let kept = quantity.min(held);
-    ExecutionReport::Filled { order_id, price, quantity: kept, fee: fee.share(kept, quantity), liquidity }
+    // A share of the fee that was rounded for the whole would be rounded twice.
+    let fee = if kept == quantity { fee } else { paper.fee(price, kept, liquidity) };
+    ExecutionReport::Filled { order_id, price, quantity: kept, fee, liquidity }
 }
 
 /// What the ledger lacks of the sums of an order's executions, if anything.
