@@ -51,6 +51,8 @@ pub struct Stage {
     store_sender: mpsc::UnboundedSender<StoreEvent>,
     /// The refill that the thread was asked for.
     refill: Option<u64>,
+    /// The most events of a refill: few, and a short run has many that follow each other.
+    pub refill_events_max: usize,
 }
 
 impl EngineLoop {
@@ -119,8 +121,18 @@ impl Stage {
             snapshots: Snapshots::new(indexer, config.store.equity_interval_s),
             memory: Memory::default(),
         };
-        let (later, failing, refill) = (Vec::new(), false, None);
-        Ok(Stage { events, wire, thread, jobs, later, failing, store, store_sender, refill })
+        Ok(Stage {
+            events,
+            wire,
+            thread,
+            jobs,
+            later: Vec::new(),
+            failing: false,
+            store,
+            store_sender,
+            refill: None,
+            refill_events_max: usize::MAX,
+        })
     }
 
     /// The first events of a run.
@@ -161,7 +173,8 @@ impl Stage {
         let wanted = self.events.outbox.with(|outbox| outbox.refill_wanted());
         if let Some(wanted) = wanted.filter(|wanted| self.refill != Some(wanted.from)) {
             self.refill = Some(wanted.from);
-            self.events.committer.give(Job::Refill { from: wanted.from, limit: wanted.limit });
+            let limit = wanted.limit.min(self.refill_events_max);
+            self.events.committer.give(Job::Refill { from: wanted.from, limit });
         }
         Ok(())
     }

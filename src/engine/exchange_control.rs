@@ -273,7 +273,7 @@ impl ExchangeControl {
         let mut next = 0;
         while next < reports.len() {
             let report = match simulated {
-                true => cut_to_position(desk.state(), &reports[next]),
+                true => cut_to_position(desk.state(), &self.accounts[index].settings.paper, &reports[next]),
                 false => reports[next].clone(),
             };
             self.pass_on(desk, index, &report);

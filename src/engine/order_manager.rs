@@ -5,9 +5,10 @@ use sha2::{Digest, Sha256};
 
 use super::record::{Correction, DriftRecord, Record};
 use super::state::State;
+use crate::exchange::paper::PaperSettings;
 use crate::model::amount::{Money, Price, Quantity};
 use crate::model::ids::{ClientOrderId, SignalId, StoreId, StrategyId, Symbol, VenueId};
-use crate::model::live::{Figures, LiveOrder};
+use crate::model::live::{Drift, Figures, LiveOrder};
 use crate::model::order::{Order, OrderReason, OrderStatus, OrderType, Side};
 use crate::model::position::{Execution, Position};
 use crate::model::report::{ExecutionReport, Fill, Trade};
@@ -104,13 +105,10 @@ pub fn records_of(state: &State, at: Timestamp, report: &ExecutionReport) -> Vec
             None => Vec::new(),
         },
         ExecutionReport::Noted(ref note) => vec![Record::Live(note.clone())],
-        ExecutionReport::Drifted { order_id, drift } => match state.live.order(order_id) {
-            Some(order) => {
-                let strategy = order.strategy;
-                vec![Record::Drift(DriftRecord { strategy, order_id, drift, time: at })]
-            }
-            None => Vec::new(),
-        },
+        ExecutionReport::Drifted { order_id, drift } => {
+            let live = state.live.order(order_id).map(|order| order.strategy);
+            live.map(|strategy| drifted(strategy, order_id, drift, at)).into_iter().collect()
+        }
         ExecutionReport::NotedStop(ref stop) => vec![Record::LiveStop(stop.clone())],
         ExecutionReport::Settled { order_id, figures } => {
             let live = state.live.orders.get(&order_id);
@@ -160,9 +158,13 @@ pub fn records_of(state: &State, at: Timestamp, report: &ExecutionReport) -> Vec
     }
 }
 
+fn drifted(strategy: StrategyId, order_id: ClientOrderId, drift: Drift, time: Timestamp) -> Record {
+    Record::Drift(DriftRecord { strategy, order_id, drift, time })
+}
+
 /// The report as it may be booked: a reduce-only order never does more than close, also when one print filled several
 /// orders at once. For simulated fills only; a fill at a venue is a fact.
-pub fn cut_to_position(state: &State, report: &ExecutionReport) -> ExecutionReport {
+pub fn cut_to_position(state: &State, paper: &PaperSettings, report: &ExecutionReport) -> ExecutionReport {
     let ExecutionReport::Filled { order_id, price, quantity, fee, liquidity } = *report else {
         return report.clone();
     };
@@ -176,7 +178,9 @@ pub fn cut_to_position(state: &State, report: &ExecutionReport) -> ExecutionRepo
         return ExecutionReport::Cancelled { order_id, reason: OrderReason::ReduceOnly };
     }
     let kept = quantity.min(held);
-    ExecutionReport::Filled { order_id, price, quantity: kept, fee: fee.share(kept, quantity), liquidity }
+    // A share of the fee that was rounded for the whole would be rounded twice.
+    let fee = if kept == quantity { fee } else { paper.fee(price, kept, liquidity) };
+    ExecutionReport::Filled { order_id, price, quantity: kept, fee, liquidity }
 }
 
 /// What the ledger lacks of the sums of an order's executions, if anything.

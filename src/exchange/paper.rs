@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::matching::{stopped_price, taker_price, traded_through, trigger_price, within_limit};
 use super::{Exchange, MarketView};
-use crate::model::amount::{Price, Quantity, Ratio};
+use crate::model::amount::{Money, Price, Quantity, Ratio};
 use crate::model::ids::{ClientOrderId, Symbol};
 use crate::model::market::PriceUpdate;
 use crate::model::order::{Order, OrderReason, OrderType, Side};
@@ -33,6 +33,17 @@ pub struct PaperSettings {
     pub latency_ms: i64,
     /// Notional may reach equity x leverage.
     pub leverage: Ratio,
+}
+
+impl PaperSettings {
+    /// The fee of a fill.
+    pub fn fee(&self, price: Price, quantity: Quantity, liquidity: Liquidity) -> Money {
+        let ratio = match liquidity {
+            Liquidity::Taker => self.fee_taker_ratio,
+            Liquidity::Maker => self.fee_maker_ratio,
+        };
+        price.times(quantity).times(ratio)
+    }
 }
 
 /// A simulated venue for one strategy.
@@ -113,11 +124,7 @@ impl PaperExchange {
         quantity: Quantity,
         liquidity: Liquidity,
     ) -> ExecutionReport {
-        let ratio = match liquidity {
-            Liquidity::Taker => self.settings.fee_taker_ratio,
-            Liquidity::Maker => self.settings.fee_maker_ratio,
-        };
-        let fee = price.times(quantity).times(ratio);
+        let fee = self.settings.fee(price, quantity, liquidity);
         ExecutionReport::Filled { order_id: order.order_id, price, quantity, fee, liquidity }
     }
 

@@ -22,7 +22,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use tradebus::engine::effect::{Effect, Update};
 use tradebus::engine::event::Event;
 use tradebus::engine::event::LevelScope;
-use tradebus::engine::record::{LevelRecord, Record, SampleRecord, Scope, StopRecord, TriggersRecord};
+use tradebus::engine::record::{
+    DriftRecord, LevelRecord, ReconcileRecord, Record, SampleRecord, Scope, StopRecord, TriggersRecord,
+};
 use tradebus::message::record_view;
 use tradebus::message::request::{self, Op};
 use tradebus::message::topic::Topics;
@@ -313,22 +315,12 @@ impl Scenario {
                 let text = format!("route {strategy} {} {:?} {}", route.venue, route.environment, route.uid);
                 ("record", text)
             }
-            Record::Reconcile(record) => {
-                let shown = record.differences.iter();
-                let shown = shown.map(|d| format!(" {} venue {} ledger {}", d.symbol, d.venue, d.ledger));
-                ("record", format!("reconcile {}:{}", record.strategy, shown.collect::<String>()))
-            }
+            Record::Reconcile(record) => ("record", reconcile_line(record)),
             Record::Funding(funding) => {
                 let (strategy, symbol, amount) = (funding.strategy, funding.symbol, funding.amount);
                 ("record", format!("funding {strategy} {symbol} {amount}"))
             }
-            Record::Drift(record) => {
-                let (strategy, drift) = (record.strategy, record.drift);
-                (
-                    "drift",
-                    format!("{strategy} {} paper {} cost {}", record.order_id, drift.notional, drift.cost),
-                )
-            }
+            Record::Drift(record) => ("drift", drift_line(record)),
             Record::LiveStop(stop) => {
                 self.number(stop.stop.stop_id);
                 ("stop", live_stop_line(stop))
@@ -519,4 +511,15 @@ fn scope_name(scope: &Scope) -> String {
         Scope::Type(kind) => format!("type/{kind}"),
         Scope::Portfolio => "portfolio".to_string(),
     }
+}
+
+fn drift_line(record: &DriftRecord) -> String {
+    let (strategy, drift) = (record.strategy, record.drift);
+    format!("{strategy} {} paper {} cost {}", record.order_id, drift.notional, drift.cost)
+}
+
+fn reconcile_line(record: &ReconcileRecord) -> String {
+    let shown = record.differences.iter();
+    let shown = shown.map(|d| format!(" {} venue {} ledger {}", d.symbol, d.venue, d.ledger));
+    format!("reconcile {}:{}", record.strategy, shown.collect::<String>())
 }

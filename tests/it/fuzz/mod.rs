@@ -3,6 +3,7 @@
 
 mod bus;
 mod files;
+mod private;
 mod venue;
 mod words;
 
@@ -18,6 +19,7 @@ fn targets() -> Vec<Target> {
     all.extend(bus::targets());
     all.extend(files::targets());
     all.extend(venue::targets());
+    all.extend(private::targets());
     all
 }
 
@@ -54,6 +56,11 @@ fn files_of_every_kind() {
 #[test]
 fn frames_of_the_venue() {
     check(venue::targets());
+}
+
+#[test]
+fn words_about_accounts() {
+    check(private::targets());
 }
 
 /// A folder of the corpus that no target reads would be dead weight.

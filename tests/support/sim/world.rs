@@ -38,6 +38,8 @@ const ORDERS_MAX: usize = 100;
 const WAITING_MAX: usize = 5_000;
 /// How wrong a clock may be set; mostly it is put right.
 const SKEWS_MS: [i64; 10] = [0, 0, 0, 0, 0, 2_000, 3_600_000, -3_600_000, 90_000_000, -90_000_000];
+/// Events that come back from the journal at once: the daemon's hundreds are more than a run has.
+const REFILL_EVENTS: usize = 3;
 /// Steps between two looks at the whole state.
 const LOOK_EVERY: u32 = 16;
 
@@ -164,7 +166,9 @@ paper = {{ leverage = 20, latency_ms = 50 }}
         self.disk.is(Mood::Well);
         self.clock = Clock::recorded(self.now.plus_ms(self.skew_ms));
         let stage = Stage::open(&self.config, Box::new(self.disk.clone()), self.clock.clone());
-        self.stage = Some(stage.unwrap_or_else(|error| panic!("the store does not open: {error}")));
+        let mut stage = stage.unwrap_or_else(|error| panic!("the store does not open: {error}"));
+        stage.refill_events_max = REFILL_EVENTS;
+        self.stage = Some(stage);
         self.disk.opened(&self.config.store.path);
         self.learn();
         self.reference.begins();
