@@ -31,9 +31,9 @@ use tradebus::model::market::PriceUpdate;
 use tradebus::model::signal::SignalResult;
 use tradebus::model::time::Timestamp;
 use tradebus::model::trading::Dispatch;
-use tradebus::store::Ledger;
 use tradebus::store::disk::Disk;
 use tradebus::store::record::encode_state;
+use tradebus::store::{Ledger, LedgerError, StoreError};
 use tradebus::venue::blofin::private::sign::Keys;
 
 use crate::rig;
@@ -156,8 +156,13 @@ impl World {
 
     /// Starts a process on what is on disk.
     pub fn rise(&mut self) {
-        let (ledger, opening) = Ledger::open_on(self.store.path(), JOURNAL_FILE_BYTES, Box::new(Unsynced))
-            .expect("the store is whole");
+        // Another test's child has a copy of the lock until its own program begins.
+        let (ledger, opening) = loop {
+            match Ledger::open_on(self.store.path(), JOURNAL_FILE_BYTES, Box::new(Unsynced)) {
+                Err(LedgerError::Store(StoreError::Locked { .. })) => std::thread::yield_now(),
+                opened => break opened.expect("the store is whole"),
+            }
+        };
         self.engine = Engine::new(self.settings.clone(), opening.state);
         let (gateways, reports) = self.gateway();
         (self.life, self.doomed) = (Some(Life { ledger, gateways, reports }), false);
