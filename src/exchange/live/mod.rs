@@ -9,6 +9,7 @@
 //! order rested.
 
 mod asking;
+mod beside;
 mod booking;
 pub mod in_flight;
 pub mod sane;
@@ -25,13 +26,11 @@ use super::{Exchange, MarketView};
 use crate::model::ids::{AccountId, ClientOrderId, StrategyId, Symbol, VenueOrderId};
 use crate::model::live::{Figures, LiveNote, LiveOrder, LiveStop};
 use crate::model::market::PriceUpdate;
-use crate::model::order::{Order, OrderReason, Side};
+use crate::model::order::{Order, OrderReason};
 use crate::model::report::ExecutionReport;
 use crate::model::stop::ProtectiveStop;
 use crate::model::time::Timestamp;
-use crate::model::trading::{
-    MarginMode, OrderState, PositionMode, PositionSide, StopState, VenueFill, VenueReport,
-};
+use crate::model::trading::{MarginMode, OrderState, PositionMode, StopState, VenueFill, VenueReport};
 use crate::risk::RiskApproved;
 
 /// How a live exchange sends.
@@ -209,10 +208,10 @@ impl LiveExchange {
         self.orders.values().any(InFlight::is_moving)
     }
 
-    /// Since when a fill of an ended order waits for its proof.
+    /// Since when a fill of an ended order waits for its proof, or a touched stop for its order.
     pub fn unsettled_since(&self) -> Option<Timestamp> {
         let unsettled = self.notes().filter(|note| note.settled != note.booked);
-        unsettled.filter_map(|note| note.ended).min()
+        unsettled.filter_map(|note| note.ended).chain(self.stops.unexplained_since()).min()
     }
 
     /// A place in the table for an order.
@@ -243,6 +242,9 @@ impl LiveExchange {
         let Some(flight) = self.orders.get_mut(&order_id) else { return false };
         act(flight, &self.ground, reports);
         self.shadow.on_note(at, flight.note(), reports);
+        if flight.note().ended.is_some() {
+            self.release(at, reports);
+        }
         true
     }
 
@@ -271,9 +273,13 @@ impl Exchange for LiveExchange {
         market: &MarketView<'_>,
         reports: &mut Vec<ExecutionReport>,
     ) {
+        let behind = self.closing_before(order.order());
         let mut flight = self.flight(at, &order, market);
         self.shadow.submit(at, order, market);
-        flight.send(at, &self.ground, reports);
+        match behind.is_empty() {
+            true => flight.send(at, &self.ground, reports),
+            false => flight.wait_behind(at, behind, reports),
+        }
         self.orders.insert(flight.note().order_id, flight);
     }
 
@@ -372,16 +378,5 @@ impl Exchange for LiveExchange {
 
     fn live_mut(&mut self) -> Option<&mut LiveExchange> {
         Some(self)
-    }
-}
-
-/// Which position an order acts on.
-pub(super) fn position_side(mode: PositionMode, side: Side, reduce_only: bool) -> PositionSide {
-    match (mode, side, reduce_only) {
-        (PositionMode::Net, ..) => PositionSide::Net,
-        (PositionMode::LongShort, Side::Buy, false) | (PositionMode::LongShort, Side::Sell, true) => {
-            PositionSide::Long
-        }
-        (PositionMode::LongShort, ..) => PositionSide::Short,
     }
 }
