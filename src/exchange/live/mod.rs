@@ -23,6 +23,7 @@ use self::shadow::Shadow;
 use self::stops::Stops;
 use super::paper::PaperSettings;
 use super::{Exchange, MarketView};
+use crate::model::amount::Price;
 use crate::model::ids::{AccountId, ClientOrderId, StrategyId, Symbol, VenueOrderId};
 use crate::model::live::{Figures, LiveNote, LiveOrder, LiveStop};
 use crate::model::market::PriceUpdate;
@@ -181,6 +182,11 @@ impl LiveExchange {
         }
     }
 
+    /// Holds a stop that the venue does not keep against the last price.
+    pub fn watch(&mut self, symbol: Symbol, last: Option<Price>, reports: &mut Vec<ExecutionReport>) {
+        self.stops.on_price(symbol, last, reports);
+    }
+
     /// Holds a complete list of the waiting stops against what is known.
     pub fn on_stops(
         &mut self,
@@ -303,7 +309,7 @@ impl Exchange for LiveExchange {
         reports: &mut Vec<ExecutionReport>,
     ) {
         self.shadow.on_price(at, symbol, update, market, reports);
-        self.stops.on_price(symbol, market.trigger(), reports);
+        self.watch(symbol, market.trigger(), reports);
     }
 
     fn on_wakeup(
