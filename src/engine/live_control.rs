@@ -7,13 +7,15 @@
 use super::desk::Desk;
 use super::effect::{AlertLevel, Effect};
 use super::exchange_control::ExchangeControl;
+use super::live_gate::held;
 use super::price_module::PriceModule;
 use super::reconcile::Suspects;
 use super::record::{Difference, Record, SnapshotRecord};
 use super::settings::{AccountSettings, EngineSettings};
 use super::state::State;
 use crate::exchange::live::{LiveExchange, sane};
-use crate::model::ids::{StrategyId, Symbol, VenueOrderId};
+use crate::model::amount::Quantity;
+use crate::model::ids::{ClientOrderId, StrategyId, Symbol, VenueOrderId};
 use crate::model::order::{OrderReason, OrderStatus};
 use crate::model::report::ExecutionReport;
 use crate::model::time::Timestamp;
@@ -296,7 +298,8 @@ impl ExchangeControl {
     pub(super) fn pass_on(&mut self, desk: &mut Desk<'_>, index: usize, report: &ExecutionReport) {
         let strategy: StrategyId = self.accounts[index].settings.id;
         match report {
-            ExecutionReport::Filled { .. } => {
+            ExecutionReport::Filled { order_id, quantity, .. } => {
+                self.tell_overshot(desk, strategy, *order_id, *quantity);
                 self.moved(desk.at, index);
                 self.accounts[index].exit_pauses.clear();
             }
@@ -322,6 +325,28 @@ impl ExchangeControl {
             }
             _ => {}
         }
+    }
+
+    /// Tells of an exit at a venue that fills more than the strategy holds: another strategy's part of the position.
+    fn tell_overshot(
+        &self,
+        desk: &mut Desk<'_>,
+        strategy: StrategyId,
+        order_id: ClientOrderId,
+        quantity: Quantity,
+    ) {
+        let state = desk.state();
+        let Some(order) = state.live.order(order_id).filter(|order| order.reduce_only) else { return };
+        let (symbol, held) = (order.symbol, held(state, strategy, order.symbol));
+        let left = held + order.side.signed(quantity);
+        if left.is_zero() || left.is_negative() == held.is_negative() && !held.is_zero() {
+            return;
+        }
+        let text = format!(
+            "order {order_id}: an exit filled more than the strategy held: it has {left} of {symbol} now, and \
+             another strategy of the account the other side; stop both, and close what the venue holds by hand"
+        );
+        desk.alert(AlertLevel::Error, "exit_overshot", Some(strategy), text);
     }
 
     /// After a refused exit the next one waits, longer each time, up to a minute.

@@ -90,20 +90,18 @@ pub fn with_status(order: &Order, status: OrderStatus, reason: Option<OrderReaso
 /// When the exchange reports more than was ordered.
 pub fn records_of(state: &State, at: Timestamp, report: &ExecutionReport) -> Vec<Record> {
     match *report {
-        ExecutionReport::Working { order_id } => match state.orders.get(&order_id) {
-            Some(order) => vec![Record::Order(with_status(order, OrderStatus::Working, None, at))],
-            None => Vec::new(),
-        },
-        ExecutionReport::Cancelled { order_id, reason } => match state.orders.get(&order_id) {
-            Some(order) => {
-                vec![Record::Order(with_status(order, OrderStatus::Cancelled, Some(reason), at))]
-            }
-            None => Vec::new(),
-        },
-        ExecutionReport::Status { order_id, status, reason } => match state.orders.get(&order_id) {
-            Some(order) => vec![Record::Order(with_status(order, status, reason, at))],
-            None => Vec::new(),
-        },
+        ExecutionReport::Working { order_id } => {
+            changed(state, order_id, |order| with_status(order, OrderStatus::Working, None, at))
+        }
+        ExecutionReport::Cancelled { order_id, reason } => {
+            changed(state, order_id, |order| with_status(order, OrderStatus::Cancelled, Some(reason), at))
+        }
+        ExecutionReport::Status { order_id, status, reason } => {
+            changed(state, order_id, |order| with_status(order, status, reason, at))
+        }
+        ExecutionReport::Cut { order_id, quantity } => {
+            changed(state, order_id, |order| Order { quantity, time: at, ..order.clone() })
+        }
         ExecutionReport::Noted(ref note) => vec![Record::Live(note.clone())],
         ExecutionReport::Drifted { order_id, drift } => {
             let live = state.live.order(order_id).map(|order| order.strategy);
@@ -156,6 +154,11 @@ pub fn records_of(state: &State, at: Timestamp, report: &ExecutionReport) -> Vec
         }
         ExecutionReport::Triggered { .. } => Vec::new(),
     }
+}
+
+/// The record of an open order as `change` makes it; none for one that ended.
+fn changed(state: &State, order_id: ClientOrderId, change: impl FnOnce(&Order) -> Order) -> Vec<Record> {
+    state.orders.get(&order_id).map(|order| Record::Order(change(order))).into_iter().collect()
 }
 
 fn drifted(strategy: StrategyId, order_id: ClientOrderId, drift: Drift, time: Timestamp) -> Record {

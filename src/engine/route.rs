@@ -17,7 +17,9 @@ pub(super) fn open(
     let account = settings.accounts.iter().find(|account| Some(account.id) == strategy.account);
     if let Some(account) = account {
         let (account, margin_mode) = (account.id, account.margin_mode);
-        let settings = LiveSettings { strategy: strategy.id, account, margin_mode };
+        let traded = |other: &&StrategySettings| other.account == strategy.account;
+        let shared = settings.strategies.iter().filter(traded).count() > 1;
+        let settings = LiveSettings { strategy: strategy.id, account, margin_mode, shared };
         let mut exchange = LiveExchange::new(settings, strategy.paper.clone());
         let own = state.live.orders.values().filter(|live| live.order.strategy == strategy.id);
         own.for_each(|live| exchange.restore_live(live));

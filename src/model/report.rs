@@ -80,6 +80,13 @@ pub enum ExecutionReport {
         /// Why it ended, or is to end.
         reason: Option<OrderReason>,
     },
+    /// An order that was not sent yet is for less.
+    Cut {
+        /// Our id of the order.
+        order_id: ClientOrderId,
+        /// Base units of it now.
+        quantity: Quantity,
+    },
     /// What is remembered of an order at a venue changed.
     Noted(Box<LiveNote>),
     /// Everything booked of an order is proven by executions, which decide price and fee.

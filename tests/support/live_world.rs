@@ -423,7 +423,9 @@ impl World {
             booked += position.map_or(Money::ZERO, |position| position.cost) - ledger.realized_pnl;
             paid += ledger.fees;
             let differences = self.engine.state().live.differences(strategy.id);
-            assert!(differences.is_empty(), "{}: {differences:?}", strategy.id);
+            // An exit whose rival was filled unheard took from another strategy: in one figure, but on two sides.
+            let told = self.is_beside() && self.told("exit_overshot");
+            assert!(differences.is_empty() || told, "{}: {differences:?}", strategy.id);
         }
         assert_eq!((held, paid, booked), (quantity, fees, spent), "{pair}: position, fees, money");
     }

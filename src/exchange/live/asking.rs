@@ -1,6 +1,6 @@
 //! What one order asks of the venue: to be placed, taken back, or looked up.
 
-use super::beside::position_side;
+use super::behind::position_side;
 use super::in_flight::{ANSWER_MS_MAX, Ground, InFlight, SEND_MS_MAX, SETTLE_MS, Step};
 use crate::model::order::{OrderReason, OrderStatus};
 use crate::model::report::ExecutionReport;
@@ -30,6 +30,10 @@ impl InFlight {
     /// Takes it back. One whose fate is unknown waits for its lookup; the wish is kept with its reason.
     pub fn cancel(&mut self, at: Timestamp, reason: OrderReason, out: &mut Vec<ExecutionReport>) {
         if self.note.ended.is_some() || self.cancel_wanted().is_some() {
+            return;
+        }
+        if reason == OrderReason::ReduceOnly && !self.behind.is_empty() {
+            // It is cut to what is left to close when it is sent.
             return;
         }
         if self.waits_to_send() {

@@ -6,6 +6,7 @@
 //! arrived is rejected; an exit is sent again.
 
 use super::LiveSettings;
+use crate::model::amount::Quantity;
 use crate::model::ids::{ClientOrderId, VenueOrderId};
 use crate::model::live::{LiveNote, LiveOrder};
 use crate::model::order::{Order, OrderReason, OrderStatus, OrderType};
@@ -25,8 +26,6 @@ pub const ARRIVAL_MS_MAX: i64 = 75_000;
 pub(super) const SETTLE_MS: i64 = 2_000;
 /// The first and the longest pause between two lookups, or between two sendings of an exit, in milliseconds.
 const PAUSE_MS: [i64; 2] = [1_000, 30_000];
-/// Why an entry was not sent whose other side is still held.
-pub(super) const NOT_CLOSED: &str = "the other side of the position was not closed";
 /// After this many failures to send an exit a person is told.
 const TRIES_TOLD: u32 = 3;
 
@@ -46,8 +45,9 @@ pub struct InFlight {
     pub(super) order: Order,
     pub(super) note: LiveNote,
     pub(super) next: Option<(Timestamp, Step)>,
-    /// The orders that must have closed the other side before it is sent, see [`InFlight::wait_behind`].
-    pub(super) behind: Vec<ClientOrderId>,
+    /// The orders that it waits for before it is sent, and what they had filled when it began to, see
+    /// [`super::behind`].
+    pub(super) behind: Vec<(ClientOrderId, Quantity)>,
     /// Lookups or sendings since something new was heard.
     pub(super) tries: u32,
     /// When the venue was first known to have it.
@@ -61,8 +61,8 @@ pub(super) enum Step {
     LookUp,
     /// Send again what provably never arrived.
     Send,
-    /// Give up what waits for the other side to be closed.
-    GiveUp,
+    /// Wait no longer for the orders that it is behind.
+    Release,
 }
 
 impl InFlight {
@@ -128,14 +128,13 @@ impl InFlight {
     pub fn on_due(&mut self, at: Timestamp, ground: &Ground, out: &mut Vec<ExecutionReport>) {
         match self.next.map(|(_, step)| step) {
             Some(Step::Send) => self.send(at, ground, out),
-            Some(Step::GiveUp) => self.absent(at, NOT_CLOSED, out),
             Some(Step::LookUp) => {
                 if self.order.status == OrderStatus::Submitting && self.note.venue_order_id.is_none() {
                     self.stand(OrderStatus::Unknown, self.order.reason, out);
                 }
                 self.look_up(at, out);
             }
-            None => {}
+            Some(Step::Release) | None => {}
         }
     }
 

@@ -9,7 +9,7 @@
 //! order rested.
 
 mod asking;
-mod beside;
+mod behind;
 mod booking;
 pub mod in_flight;
 pub mod sane;
@@ -43,6 +43,8 @@ pub struct LiveSettings {
     pub account: AccountId,
     /// Cross or isolated.
     pub margin_mode: MarginMode,
+    /// Whether other strategies trade through the account.
+    pub shared: bool,
 }
 
 /// One strategy's orders at a venue.
@@ -249,7 +251,7 @@ impl LiveExchange {
         act(flight, &self.ground, reports);
         self.shadow.on_note(at, flight.note(), reports);
         if flight.note().ended.is_some() {
-            self.release(at, reports);
+            self.wake_behind(at);
         }
         true
     }
@@ -261,6 +263,7 @@ impl LiveExchange {
 
     /// Does what is due at or before `at`.
     pub fn on_due(&mut self, at: Timestamp, reports: &mut Vec<ExecutionReport>) {
+        self.release(at, reports);
         for flight in self.orders.values_mut() {
             if flight.due().is_some_and(|due| due <= at) {
                 flight.on_due(at, &self.ground, reports);
@@ -279,7 +282,7 @@ impl Exchange for LiveExchange {
         market: &MarketView<'_>,
         reports: &mut Vec<ExecutionReport>,
     ) {
-        let behind = self.closing_before(order.order());
+        let behind = self.before(order.order());
         let mut flight = self.flight(at, &order, market);
         self.shadow.submit(at, order, market);
         match behind.is_empty() {

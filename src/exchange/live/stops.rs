@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use super::beside::position_side;
+use super::behind::position_side;
 use super::in_flight::{ANSWER_MS_MAX, ARRIVAL_MS_MAX, Ground, SEND_MS_MAX, SETTLE_MS, pause_ms};
 use crate::model::amount::Price;
 use crate::model::ids::{ClientOrderId, StrategyId, Symbol, VenueOrderId};
