@@ -33,6 +33,7 @@ mod http;
 mod kpi;
 mod link;
 mod live;
+mod months;
 mod mqtt_client;
 mod node_red;
 mod operations;

@@ -8,6 +8,7 @@ pub mod fake_broker;
 pub mod fuzz;
 pub mod ledger;
 pub mod model_venue;
+pub mod months;
 pub mod mosquitto;
 pub mod program;
 pub mod proxy;

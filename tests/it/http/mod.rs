@@ -76,9 +76,20 @@ impl Scene {
         let web = Web { port: port_of(&mut program).await };
         let mut scene = Scene { web, bus, program, folder, _broker: broker };
         let at_its_end = |price: Value| price["time"] == NOW;
+        // Prices do not wait for the disk, the first states and figures do.
+        let topics = [
+            "strategy/alpha/kpi",
+            "strategy/tv1/kpi",
+            "type/external/kpi",
+            "type/tradingview/kpi",
+            "portfolio/kpi",
+        ];
         scene
             .bus
-            .until("the last price", |heard| heard.json("price/tape/BTC-USDT").is_some_and(at_its_end))
+            .until("the last price and the first figures", |heard| {
+                heard.json("price/tape/BTC-USDT").is_some_and(at_its_end)
+                    && topics.iter().all(|topic| heard.json(topic).is_some())
+            })
             .await;
         scene
     }
@@ -109,7 +120,6 @@ impl Scene {
     }
 }
 
-/// Where the daemon listens.
 /// The port that a daemon's HTTP listens at.
 pub async fn port_of(program: &mut Program) -> u16 {
     program.says("HTTP address=127.0.0.1:", 1).await;
