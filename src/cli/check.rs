@@ -28,14 +28,15 @@ pub fn check_config(arguments: &Arguments, set: &Set) -> Result<Exit, Failure> {
 }
 
 fn text(config: &Config) -> String {
-    let mut text = String::new();
+    // At the end, where it is seen on a terminal.
+    let mut text = config.effective_toml() + "\n";
     for route in config.routes() {
         text.push_str(&format!(
             "# strategy {}: {}, because {}\n",
             route.strategy, route.venue, route.because
         ));
     }
-    text + &config.effective_toml()
+    text
 }
 
 fn json(checked: &Result<Loaded, Vec<Problem>>) -> String {

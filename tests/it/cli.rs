@@ -139,7 +139,7 @@ fn the_settings_in_force_load_again() {
     let checked = place.run(&["--set", "paper.latency_ms=7", "check-config", "--config", "c.toml"]);
     assert_eq!(checked.code, 0, "{checked:?}");
     assert_eq!(checked.err, "warning: limits.on_drawdown: has no effect without drawdown_max_pct\n");
-    assert!(checked.out.starts_with("# strategy s: paper, because account \"main\" has no keys\n"));
+    assert!(checked.out.ends_with("\n\n# strategy s: paper, because account \"main\" has no keys\n"));
     assert!(checked.out.contains("latency_ms = 7\n") && checked.out.contains("\npassword = \"(set)\"\n"));
     assert!(!checked.out.contains("hunter2"), "{}", checked.out);
     place.write("again.toml", &checked.out.replace("password = \"(set)\"\n", ""));

@@ -40,10 +40,13 @@ impl Broker {
         let config = CONFIG
             .replace("listener 1883 0.0.0.0", &format!("listener {port} 127.0.0.1"))
             .replace("/etc/mosquitto/passwords", &path("passwords"))
-            .replace("/etc/mosquitto/acl", &path("acl"))
-            .replace("/var/lib/mosquitto/", &format!("{}/", folder.path().display()))
-            .replace("log_dest syslog", "log_dest none");
-        std::fs::write(path("mosquitto.conf"), change(config) + "\nuser root\n").expect("the configuration");
+            .replace("/etc/mosquitto/acl", &path("acl"));
+        // What Debian's own file has, which includes ours: a line that stands twice is an error.
+        let own = format!(
+            "persistence true\npersistence_location {}/\nlog_dest none\nuser root\n",
+            folder.path().display()
+        );
+        std::fs::write(path("mosquitto.conf"), own + &change(config)).expect("the configuration");
         let search = format!("{}:/usr/sbin:/usr/local/sbin", std::env::var("PATH").unwrap_or_default());
         let mut command = Command::new("mosquitto");
         command.env("PATH", search).args(["-c", &path("mosquitto.conf")]);

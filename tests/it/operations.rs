@@ -106,7 +106,7 @@ async fn the_settings_of_the_container_start() {
 
 /// Settings of a mosquitto.conf that do not depend on where it runs.
 fn lasting(text: &str) -> BTreeSet<&str> {
-    let elsewhere = ["persistence_location ", "log_dest "];
+    let elsewhere = ["persistence ", "persistence_location ", "log_dest "];
     let lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
     lines.filter(|line| !elsewhere.iter().any(|word| line.starts_with(word))).collect()
 }
