@@ -11,6 +11,7 @@ use super::live_control::VenueAccount;
 use super::order_manager::{OrderDraft, cut_to_position, order_id, records_of};
 use super::portfolio::Book;
 use super::price_module::PriceModule;
+use super::reconcile_plan::Compared;
 use super::record::{Record, Scope, ScopeSample};
 use super::route;
 use super::settings::{EngineSettings, StrategySettings};
@@ -18,7 +19,7 @@ use super::state::State;
 use super::stops::Touched;
 use crate::exchange::Exchange;
 use crate::model::amount::Quantity;
-use crate::model::ids::{StrategyId, StrategyType, Symbol};
+use crate::model::ids::{AccountId, StrategyId, StrategyType, Symbol};
 use crate::model::market::{MarketKey, PriceUpdate};
 use crate::model::order::{Order, OrderReason, OrderType};
 use crate::model::report::ExecutionReport;
@@ -36,6 +37,8 @@ pub struct ExchangeControl {
     pub(super) flattening: bool,
     /// The accounts at venues.
     pub(super) venues: Vec<VenueAccount>,
+    /// What they and the ledgers held when they were last compared.
+    pub(super) compared: BTreeMap<AccountId, Compared>,
     /// When they were last looked at.
     pub(super) woken: Timestamp,
     pub(super) reports: Vec<ExecutionReport>,
@@ -91,6 +94,7 @@ impl ExchangeControl {
             peaks_journalled: Timestamp::MIN,
             flattening: true,
             venues: VenueAccount::all(settings),
+            compared: BTreeMap::new(),
             woken: Timestamp::MIN,
             reports: Vec::new(),
         };

@@ -25,6 +25,7 @@ pub mod portfolio;
 pub mod price_module;
 pub mod publication;
 pub mod reconcile;
+pub mod reconcile_plan;
 pub mod record;
 pub mod request_history;
 pub mod requests;

@@ -45,7 +45,7 @@ impl StrategyManager {
                 of_strategy(exchanges, request).map(views)
             }
             Query::Reconcile => {
-                let plan = |only| Told::Reconcile(exchanges.reconcile_plan(desk, only));
+                let plan = |only| Told::Reconcile(Box::new(exchanges.reconcile_plan(desk, only)));
                 of_strategy(exchanges, request).map(plan)
             }
             Query::CancelOrders | Query::ClosePosition | Query::ReconcileAccept => {
