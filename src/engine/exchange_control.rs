@@ -65,6 +65,10 @@ pub struct Account {
 pub struct ScopeEntry {
     pub(super) scope: Scope,
     pub(super) members: Vec<usize>,
+    /// Whether any of them trades at a venue.
+    pub(super) live: bool,
+    /// Whose money is added up: that of the live ones if there are any, never both.
+    pub(super) figured: Vec<usize>,
     pub(super) limits: Limits,
     pub(super) gauge: Gauge,
     pub(super) dirty: Dirty,
@@ -112,10 +116,10 @@ impl ExchangeControl {
         for (index, (kind, members)) in types.into_iter().enumerate() {
             members.iter().for_each(|member| control.accounts[*member].scopes = [index, portfolio]);
             let limits = settings.type_limits.get(&kind).cloned().unwrap_or_default();
-            control.scopes.push(ScopeEntry::new(Scope::Type(kind), members, limits));
+            control.add_scope(Scope::Type(kind), members, limits);
         }
         let all = (0..control.accounts.len()).collect();
-        control.scopes.push(ScopeEntry::new(Scope::Portfolio, all, settings.limits.clone()));
+        control.add_scope(Scope::Portfolio, all, settings.limits.clone());
         control
     }
 
@@ -357,6 +361,11 @@ impl Account {
         }
     }
 
+    /// Whether it trades at a venue.
+    pub(super) fn is_live(&self) -> bool {
+        self.settings.account.is_some()
+    }
+
     /// The strategy's settings.
     pub fn settings(&self) -> &StrategySettings {
         &self.settings
@@ -376,12 +385,6 @@ impl Account {
     /// The strategy's money at the mark.
     pub fn book(&self) -> &Book {
         &self.book
-    }
-}
-
-impl ScopeEntry {
-    fn new(scope: Scope, members: Vec<usize>, limits: Limits) -> ScopeEntry {
-        ScopeEntry { scope, members, limits, gauge: Gauge::default(), dirty: Dirty::No, published_at: None }
     }
 }
 
