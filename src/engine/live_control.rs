@@ -252,6 +252,7 @@ impl ExchangeControl {
         if self.venues.is_empty() {
             return;
         }
+        (0..self.accounts.len()).for_each(|index| self.retry_stops(desk, index));
         self.woken = desk.at;
         self.on_dead_man(desk);
         for venue in 0..self.venues.len() {
@@ -334,10 +335,22 @@ impl ExchangeControl {
         self.accounts[index].exit_pauses.get(&symbol).is_some_and(|(until, _)| at < *until)
     }
 
-    /// When a flattening that waits may try again.
+    /// When a flattening or a touched stop that waits may try again.
     fn exits_due(&self) -> Option<Timestamp> {
         let pauses = self.accounts.iter().flat_map(|account| account.exit_pauses.values());
-        pauses.map(|(until, _)| *until).filter(|until| *until > self.woken).min().filter(|_| self.flattening)
+        pauses.map(|(until, _)| *until).filter(|until| *until > self.woken).min()
+    }
+
+    /// Tries the stops again whose pauses ended since the last time; the price may have stood still meanwhile.
+    fn retry_stops(&mut self, desk: &mut Desk<'_>, index: usize) {
+        let ended = |until: Timestamp| until > self.woken && until <= desk.at;
+        let pauses = self.accounts[index].exit_pauses.iter().filter(|(_, (until, _))| ended(*until));
+        let symbols: Vec<Symbol> = pauses.map(|(symbol, _)| *symbol).collect();
+        for symbol in symbols {
+            let market = self.market_of(index, symbol).and_then(|key| desk.prices.get(key));
+            let last = market.and_then(|market| market.view(desk.at).trigger());
+            self.with_live(desk, index, |live, _, reports| live.watch(symbol, last, reports));
+        }
     }
 
     fn moved(&mut self, at: Timestamp, index: usize) {

@@ -170,12 +170,9 @@ impl ExchangeControl {
                 fill.quantity, fill.symbol, fill.price, self.venues[venue].settings.id
             );
             desk.alert(AlertLevel::Error, "forced_close", None, text);
-            let (mut fee_left, mut left) = (fill.fee.rounded(), fill.quantity);
             for (index, quantity) in self.shares(desk.state(), venue, fill) {
                 let (symbol, side, price) = (fill.symbol, fill.side, fill.price);
-                // Of what is left: so the last one has the rest, and the sum is the venue's.
-                let fee = fee_left.share(quantity, left);
-                (fee_left, left) = (fee_left - fee, left - quantity);
+                let fee = fill.fee.rounded().share(quantity, fill.quantity);
                 let reason = OrderReason::Liquidation;
                 let fact = Fact { symbol, side, quantity, price, fee, reason };
                 self.book_fact(desk, index, &fact, "forced", fill.trade_id.as_str());

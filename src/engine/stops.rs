@@ -95,6 +95,10 @@ impl ExchangeControl {
         if self.blocked(desk.state(), index).is_some() {
             return;
         }
+        // What the venue made is a fact; an order of our own waits after one that was refused.
+        if touched.quantity.is_none() && self.is_exit_paused(desk.at, index, touched.symbol) {
+            return;
+        }
         let Some((key, order)) = self.stop_order(desk, index, &touched) else { return };
         let symbol = touched.symbol;
         let closing = order.side;

@@ -523,8 +523,15 @@ impl Simulation {
             live.map(|stop| (stop.stop_id.unwrap(), stop.quantity.unwrap())).collect();
         let kept = self.engine.state().stops.positions().filter_map(|(.., stops)| stops.kept.as_ref());
         let wanted: BTreeMap<_, _> = kept.map(|stop| (stop.stop_id, stop.quantity)).collect();
-        let watched = self.alerts.iter().any(|text| text.contains("its prices are watched here"));
-        assert!(there == wanted || watched, "stops: at the venue {there:?}, kept {wanted:?}");
+        let watched = |id: &ClientOrderId| {
+            self.alerts.iter().any(|text| text.contains(id.as_str()) && text.contains("watched here"))
+        };
+        for (id, quantity) in &there {
+            assert_eq!(Some(quantity), wanted.get(id), "{id}: a stop at the venue that is not kept here");
+        }
+        for id in wanted.keys().filter(|id| !there.contains_key(id)) {
+            assert!(watched(id), "{id}: kept here, not at the venue, and nobody was told");
+        }
     }
 }
 

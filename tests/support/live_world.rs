@@ -423,10 +423,7 @@ impl World {
             booked += position.map_or(Money::ZERO, |position| position.cost) - ledger.realized_pnl;
             paid += ledger.fees;
             let differences = self.engine.state().live.differences(strategy.id);
-            // Long and short beside each other are one figure here; that both are held is told.
-            let sum: Decimal = differences.iter().map(|d| (d.venue - d.ledger).value()).sum();
-            let told = self.is_beside() && sum.is_zero() && self.told("needs_reconcile");
-            assert!(differences.is_empty() || told, "{}: {differences:?}", strategy.id);
+            assert!(differences.is_empty(), "{}: {differences:?}", strategy.id);
         }
         assert_eq!((held, paid, booked), (quantity, fees, spent), "{pair}: position, fees, money");
     }

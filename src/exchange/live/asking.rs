@@ -1,7 +1,7 @@
 //! What one order asks of the venue: to be placed, taken back, or looked up.
 
+use super::beside::position_side;
 use super::in_flight::{ANSWER_MS_MAX, Ground, InFlight, SEND_MS_MAX, SETTLE_MS, Step};
-use super::position_side;
 use crate::model::order::{OrderReason, OrderStatus};
 use crate::model::report::ExecutionReport;
 use crate::model::time::Timestamp;

@@ -6,7 +6,7 @@
 //! arrived is rejected; an exit is sent again.
 
 use super::LiveSettings;
-use crate::model::ids::VenueOrderId;
+use crate::model::ids::{ClientOrderId, VenueOrderId};
 use crate::model::live::{LiveNote, LiveOrder};
 use crate::model::order::{Order, OrderReason, OrderStatus, OrderType};
 use crate::model::report::ExecutionReport;
@@ -25,6 +25,8 @@ pub const ARRIVAL_MS_MAX: i64 = 75_000;
 pub(super) const SETTLE_MS: i64 = 2_000;
 /// The first and the longest pause between two lookups, or between two sendings of an exit, in milliseconds.
 const PAUSE_MS: [i64; 2] = [1_000, 30_000];
+/// Why an entry was not sent whose other side is still held.
+pub(super) const NOT_CLOSED: &str = "the other side of the position was not closed";
 /// After this many failures to send an exit a person is told.
 const TRIES_TOLD: u32 = 3;
 
@@ -44,6 +46,8 @@ pub struct InFlight {
     pub(super) order: Order,
     pub(super) note: LiveNote,
     pub(super) next: Option<(Timestamp, Step)>,
+    /// The orders that must have closed the other side before it is sent, see [`InFlight::wait_behind`].
+    pub(super) behind: Vec<ClientOrderId>,
     /// Lookups or sendings since something new was heard.
     pub(super) tries: u32,
     /// When the venue was first known to have it.
@@ -57,12 +61,14 @@ pub(super) enum Step {
     LookUp,
     /// Send again what provably never arrived.
     Send,
+    /// Give up what waits for the other side to be closed.
+    GiveUp,
 }
 
 impl InFlight {
     /// An order that was not sent yet.
     pub fn new(order: Order, note: LiveNote) -> InFlight {
-        InFlight { order, note, next: None, tries: 0, seen: None, warned: false }
+        InFlight { order, note, next: None, behind: Vec::new(), tries: 0, seen: None, warned: false }
     }
 
     /// An order as the store remembers it.
@@ -86,9 +92,9 @@ impl InFlight {
         self.order.reason.filter(|_| !self.order.is_of_stop())
     }
 
-    /// Whether it provably is not at the venue, and will be sent again.
+    /// Whether it provably is not at the venue, and may be sent yet.
     pub(super) fn waits_to_send(&self) -> bool {
-        self.next.is_some_and(|(_, step)| step == Step::Send)
+        self.next.is_some_and(|(_, step)| step != Step::LookUp)
     }
 
     /// Whether its fate is open at this moment.
@@ -122,6 +128,7 @@ impl InFlight {
     pub fn on_due(&mut self, at: Timestamp, ground: &Ground, out: &mut Vec<ExecutionReport>) {
         match self.next.map(|(_, step)| step) {
             Some(Step::Send) => self.send(at, ground, out),
+            Some(Step::GiveUp) => self.absent(at, NOT_CLOSED, out),
             Some(Step::LookUp) => {
                 if self.order.status == OrderStatus::Submitting && self.note.venue_order_id.is_none() {
                     self.stand(OrderStatus::Unknown, self.order.reason, out);
@@ -293,7 +300,7 @@ impl InFlight {
     }
 
     /// It is proven not to be at the venue: an entry is given up, an exit is sent again.
-    fn absent(&mut self, at: Timestamp, text: &str, out: &mut Vec<ExecutionReport>) {
+    pub(super) fn absent(&mut self, at: Timestamp, text: &str, out: &mut Vec<ExecutionReport>) {
         match self.cancel_wanted() {
             Some(reason) => self.end(at, OrderStatus::Cancelled, Some(reason), out),
             None if self.order.reduce_only => self.send_later(at, out),

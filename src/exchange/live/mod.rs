@@ -9,6 +9,7 @@
 //! order rested.
 
 mod asking;
+mod beside;
 mod booking;
 pub mod in_flight;
 pub mod sane;
@@ -22,16 +23,15 @@ use self::shadow::Shadow;
 use self::stops::Stops;
 use super::paper::PaperSettings;
 use super::{Exchange, MarketView};
+use crate::model::amount::Price;
 use crate::model::ids::{AccountId, ClientOrderId, StrategyId, Symbol, VenueOrderId};
 use crate::model::live::{Figures, LiveNote, LiveOrder, LiveStop};
 use crate::model::market::PriceUpdate;
-use crate::model::order::{Order, OrderReason, Side};
+use crate::model::order::{Order, OrderReason};
 use crate::model::report::ExecutionReport;
 use crate::model::stop::ProtectiveStop;
 use crate::model::time::Timestamp;
-use crate::model::trading::{
-    MarginMode, OrderState, PositionMode, PositionSide, StopState, VenueFill, VenueReport,
-};
+use crate::model::trading::{MarginMode, OrderState, PositionMode, StopState, VenueFill, VenueReport};
 use crate::risk::RiskApproved;
 
 /// How a live exchange sends.
@@ -182,6 +182,11 @@ impl LiveExchange {
         }
     }
 
+    /// Holds a stop that the venue does not keep against the last price.
+    pub fn watch(&mut self, symbol: Symbol, last: Option<Price>, reports: &mut Vec<ExecutionReport>) {
+        self.stops.on_price(symbol, last, reports);
+    }
+
     /// Holds a complete list of the waiting stops against what is known.
     pub fn on_stops(
         &mut self,
@@ -209,10 +214,10 @@ impl LiveExchange {
         self.orders.values().any(InFlight::is_moving)
     }
 
-    /// Since when a fill of an ended order waits for its proof.
+    /// Since when a fill of an ended order waits for its proof, or a touched stop for its order.
     pub fn unsettled_since(&self) -> Option<Timestamp> {
         let unsettled = self.notes().filter(|note| note.settled != note.booked);
-        unsettled.filter_map(|note| note.ended).min()
+        unsettled.filter_map(|note| note.ended).chain(self.stops.unexplained_since()).min()
     }
 
     /// A place in the table for an order.
@@ -243,6 +248,9 @@ impl LiveExchange {
         let Some(flight) = self.orders.get_mut(&order_id) else { return false };
         act(flight, &self.ground, reports);
         self.shadow.on_note(at, flight.note(), reports);
+        if flight.note().ended.is_some() {
+            self.release(at, reports);
+        }
         true
     }
 
@@ -271,9 +279,13 @@ impl Exchange for LiveExchange {
         market: &MarketView<'_>,
         reports: &mut Vec<ExecutionReport>,
     ) {
+        let behind = self.closing_before(order.order());
         let mut flight = self.flight(at, &order, market);
         self.shadow.submit(at, order, market);
-        flight.send(at, &self.ground, reports);
+        match behind.is_empty() {
+            true => flight.send(at, &self.ground, reports),
+            false => flight.wait_behind(at, behind, reports),
+        }
         self.orders.insert(flight.note().order_id, flight);
     }
 
@@ -297,7 +309,7 @@ impl Exchange for LiveExchange {
         reports: &mut Vec<ExecutionReport>,
     ) {
         self.shadow.on_price(at, symbol, update, market, reports);
-        self.stops.on_price(symbol, market.trigger(), reports);
+        self.watch(symbol, market.trigger(), reports);
     }
 
     fn on_wakeup(
@@ -372,16 +384,5 @@ impl Exchange for LiveExchange {
 
     fn live_mut(&mut self) -> Option<&mut LiveExchange> {
         Some(self)
-    }
-}
-
-/// Which position an order acts on.
-pub(super) fn position_side(mode: PositionMode, side: Side, reduce_only: bool) -> PositionSide {
-    match (mode, side, reduce_only) {
-        (PositionMode::Net, ..) => PositionSide::Net,
-        (PositionMode::LongShort, Side::Buy, false) | (PositionMode::LongShort, Side::Sell, true) => {
-            PositionSide::Long
-        }
-        (PositionMode::LongShort, ..) => PositionSide::Short,
     }
 }

@@ -7,8 +7,8 @@
 
 use std::collections::BTreeMap;
 
+use super::beside::position_side;
 use super::in_flight::{ANSWER_MS_MAX, ARRIVAL_MS_MAX, Ground, SEND_MS_MAX, SETTLE_MS, pause_ms};
-use super::position_side;
 use crate::model::amount::Price;
 use crate::model::ids::{ClientOrderId, StrategyId, Symbol, VenueOrderId};
 use crate::model::instrument::Instrument;
@@ -29,8 +29,6 @@ pub struct Stops {
     wanted: BTreeMap<Symbol, ProtectiveStop>,
     /// Orders that the venue made of stops and that the engine is about to take over, and when they were told.
     made: BTreeMap<Symbol, (Timestamp, OrderState)>,
-    /// When the last list was asked for.
-    asked: Option<Timestamp>,
 }
 
 #[derive(Debug)]
@@ -43,6 +41,10 @@ struct StopFlight {
     /// When we heard that it was touched. It stays known until a snapshot had to tell its order.
     touched: Option<Timestamp>,
 }
+
+/// A venue has listed the order that it made of a stop this long after it told that the stop was touched, in
+/// milliseconds. Where nothing was left to close it makes none.
+const LISTED_MS: i64 = 60_000;
 
 impl Stops {
     /// What is wanted for a symbol.
@@ -195,7 +197,7 @@ impl Stops {
     ) {
         for flight in self.flights.values_mut() {
             let id = flight.live.stop.stop_id;
-            let told = flight.touched.zip(self.asked).is_some_and(|(touched, before)| touched < before);
+            let told = flight.touched.is_some_and(|touched| touched.plus_ms(LISTED_MS) <= asked);
             if told && flight.live.leaves {
                 flight.gone(out);
                 continue;
@@ -217,8 +219,13 @@ impl Stops {
                 None => {}
             }
         }
-        self.asked = Some(asked);
         self.flights.retain(|_, flight| !flight.live.gone);
+    }
+
+    /// Since when a touched stop waits for its order, so that its position may be without a stop.
+    pub fn unexplained_since(&self) -> Option<Timestamp> {
+        let waiting = self.flights.values().filter(|flight| !flight.watched && !flight.live.leaves);
+        waiting.filter_map(|flight| flight.touched).min()
     }
 
     /// When something is due.
