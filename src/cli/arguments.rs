@@ -7,7 +7,7 @@ use rust_decimal::Decimal;
 
 use super::exit::{Exit, Failure};
 use crate::model::amount::parse_decimal;
-use crate::model::ids::{SignalId, StrategyId, StrategyType, Symbol};
+use crate::model::ids::{AccountId, SignalId, StrategyId, StrategyType, Symbol};
 use crate::model::time::Timestamp;
 
 /// Heading of the options that most commands have.
@@ -64,6 +64,8 @@ pub enum Command {
     Kpis(KpisArguments),
     /// Sends a signal to a strategy and waits for the answer
     Signal(SignalArguments),
+    /// Shows what accounts at venues and ledgers hold, and books the venue's truth where they differ
+    Reconcile(ReconcileArguments),
     /// Removes the entities of a daemon that is gone from Home Assistant
     UninstallDiscovery(UninstallArguments),
     /// Shows prices straight from their source; needs no daemon
@@ -246,6 +248,27 @@ pub struct SignalArguments {
     #[arg(long, value_name = "TEXT")]
     pub comment: Option<String>,
     /// Seconds to wait for the answer
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=3600))]
+    pub wait_s: u32,
+    #[command(flatten)]
+    pub bus: BusArguments,
+}
+
+#[derive(Debug, Args)]
+pub struct ReconcileArguments {
+    /// Account of the configuration; without it all
+    #[arg(value_parser = AccountId::new)]
+    pub account: Option<AccountId>,
+    /// Books the venue's truth to the ledgers, at the mark and without a fee; without it nothing changes
+    #[arg(long)]
+    pub accept: bool,
+    /// Strategy whose ledger takes it, where several trade the pair
+    #[arg(long, value_name = "ID", value_parser = StrategyId::new, requires = "accept")]
+    pub strategy: Option<StrategyId>,
+    /// Only what differs in this pair
+    #[arg(long, value_name = "PAIR", value_parser = Symbol::new, requires = "accept")]
+    pub symbol: Option<Symbol>,
+    /// Seconds to wait for each answer
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=3600))]
     pub wait_s: u32,
     #[command(flatten)]

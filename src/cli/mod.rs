@@ -4,7 +4,7 @@
 //! asked for does not end with 0. The codes are those of sysexits (`exit`). Only `run` and `demo` log.
 //!
 //! `status`, `positions`, `kpis` and `signal` speak MQTT (`bus`) or, with `--http`, HTTP (`web`) to a daemon on any
-//! machine, and touch no store. `feed` and `record` ask a feed themselves and need no daemon.
+//! machine, `reconcile` MQTT only; they touch no store. `feed` and `record` ask a feed themselves and need no daemon.
 
 mod arguments;
 mod backup;
@@ -21,6 +21,8 @@ mod output;
 mod payload;
 mod positions;
 mod progress;
+mod reconcile;
+mod reconcile_text;
 mod record;
 mod run;
 mod settings;
@@ -74,6 +76,7 @@ fn dispatch(arguments: &Arguments) -> Result<Exit, Failure> {
         Command::Feed(command) => feed::feed(arguments, command),
         Command::Record(command) => record::record(arguments, command),
         Command::Signal(command) => signal::signal(arguments, command),
+        Command::Reconcile(command) => reconcile::reconcile(arguments, command),
         Command::UninstallDiscovery(command) => uninstall::uninstall_discovery(arguments, command),
     }
 }

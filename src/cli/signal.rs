@@ -124,7 +124,8 @@ fn no_result(command: &SignalArguments, id: &SignalId) -> Failure {
     ))
 }
 
-async fn require_online(bus: &mut Bus, state: &str, client: &Client) -> Result<(), Failure> {
+/// Refuses to send to a daemon that is not there, for the broker would keep it.
+pub async fn require_online(bus: &mut Bus, state: &str, client: &Client) -> Result<(), Failure> {
     let until = Instant::now() + STATE_WITHIN;
     while let Some(message) = bus.next(until).await? {
         match message.payload.as_str() {

@@ -3,6 +3,7 @@
 use rust_decimal::Decimal;
 
 use super::event::{Level, ReplyToken};
+use super::reconcile_plan::ReconcilePlan;
 use super::record::{Difference, Done, Record, Scope};
 use crate::model::amount::{Money, Price, Quantity};
 use crate::model::ids::{FeedId, StrategyId, StrategyType, Symbol, VenueId};
@@ -60,19 +61,8 @@ pub enum Told {
     Positions(Vec<PositionView>),
     /// What was changed.
     Done(Done),
-    /// What venue and ledger differ by.
-    Reconcile(Vec<ReconcileView>),
-}
-
-/// A difference between venue and ledger.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ReconcileView {
-    /// The strategy.
-    pub strategy: StrategyId,
-    /// The difference.
-    pub difference: Difference,
-    /// The price at which it would be booked.
-    pub price: Option<Price>,
+    /// What venues and ledgers hold, and what they differ by.
+    Reconcile(Box<ReconcilePlan>),
 }
 
 /// What is published beside the event messages that follow from records.

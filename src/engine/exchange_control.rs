@@ -11,6 +11,7 @@ use super::live_control::VenueAccount;
 use super::order_manager::{OrderDraft, cut_to_position, order_id, records_of};
 use super::portfolio::Book;
 use super::price_module::PriceModule;
+use super::reconcile_plan::Compared;
 use super::record::{Record, Scope, ScopeSample};
 use super::route;
 use super::settings::{EngineSettings, StrategySettings};
@@ -18,7 +19,7 @@ use super::state::State;
 use super::stops::Touched;
 use crate::exchange::Exchange;
 use crate::model::amount::Quantity;
-use crate::model::ids::{StrategyId, StrategyType, Symbol};
+use crate::model::ids::{AccountId, StrategyId, StrategyType, Symbol};
 use crate::model::market::{MarketKey, PriceUpdate};
 use crate::model::order::{Order, OrderReason, OrderType};
 use crate::model::report::ExecutionReport;
@@ -36,6 +37,8 @@ pub struct ExchangeControl {
     pub(super) flattening: bool,
     /// The accounts at venues.
     pub(super) venues: Vec<VenueAccount>,
+    /// What they and the ledgers held when they were last compared.
+    pub(super) compared: BTreeMap<AccountId, Compared>,
     /// When they were last looked at.
     pub(super) woken: Timestamp,
     pub(super) reports: Vec<ExecutionReport>,
@@ -62,6 +65,10 @@ pub struct Account {
 pub struct ScopeEntry {
     pub(super) scope: Scope,
     pub(super) members: Vec<usize>,
+    /// Whether any of them trades at a venue.
+    pub(super) live: bool,
+    /// Whose money is added up: that of the live ones if there are any, never both.
+    pub(super) figured: Vec<usize>,
     pub(super) limits: Limits,
     pub(super) gauge: Gauge,
     pub(super) dirty: Dirty,
@@ -91,6 +98,7 @@ impl ExchangeControl {
             peaks_journalled: Timestamp::MIN,
             flattening: true,
             venues: VenueAccount::all(settings),
+            compared: BTreeMap::new(),
             woken: Timestamp::MIN,
             reports: Vec::new(),
         };
@@ -108,10 +116,10 @@ impl ExchangeControl {
         for (index, (kind, members)) in types.into_iter().enumerate() {
             members.iter().for_each(|member| control.accounts[*member].scopes = [index, portfolio]);
             let limits = settings.type_limits.get(&kind).cloned().unwrap_or_default();
-            control.scopes.push(ScopeEntry::new(Scope::Type(kind), members, limits));
+            control.add_scope(Scope::Type(kind), members, limits);
         }
         let all = (0..control.accounts.len()).collect();
-        control.scopes.push(ScopeEntry::new(Scope::Portfolio, all, settings.limits.clone()));
+        control.add_scope(Scope::Portfolio, all, settings.limits.clone());
         control
     }
 
@@ -353,6 +361,11 @@ impl Account {
         }
     }
 
+    /// Whether it trades at a venue.
+    pub(super) fn is_live(&self) -> bool {
+        self.settings.account.is_some()
+    }
+
     /// The strategy's settings.
     pub fn settings(&self) -> &StrategySettings {
         &self.settings
@@ -372,12 +385,6 @@ impl Account {
     /// The strategy's money at the mark.
     pub fn book(&self) -> &Book {
         &self.book
-    }
-}
-
-impl ScopeEntry {
-    fn new(scope: Scope, members: Vec<usize>, limits: Limits) -> ScopeEntry {
-        ScopeEntry { scope, members, limits, gauge: Gauge::default(), dirty: Dirty::No, published_at: None }
     }
 }
 

@@ -1,7 +1,7 @@
 //! What an entry is held against: exposure and equity of the strategy, its type and the daemon, and the margin.
 
 use super::desk::Desk;
-use super::exchange_control::ExchangeControl;
+use super::exchange_control::{ExchangeControl, ScopeEntry};
 use super::record::Scope;
 use crate::model::amount::{Money, Ratio};
 use crate::model::order::Order;
@@ -55,15 +55,15 @@ impl ExchangeControl {
             entries_per_minute: account.entries.len() as u32 + 1,
         }];
         for scope in self.scopes.iter().filter(|scope| scope.members.contains(&index)) {
+            let peers = self.peers(index, scope);
             checks.push(ScopeCheck {
                 name: if scope.scope == Scope::Portfolio { "daemon".into() } else { format!("type {kind}") },
                 limits: &scope.limits,
-                equity: scope.gauge.equity(),
-                exposure: self.exposure(desk, &scope.members) + added,
-                entries_per_minute: 1 + scope
-                    .members
+                equity: peers.iter().map(|peer| self.accounts[*peer].book.equity()).sum(),
+                exposure: self.exposure(desk, &peers) + added,
+                entries_per_minute: 1 + peers
                     .iter()
-                    .map(|i| self.accounts[*i].entries.len() as u32)
+                    .map(|peer| self.accounts[*peer].entries.len() as u32)
                     .sum::<u32>(),
             });
         }
@@ -74,6 +74,12 @@ impl ExchangeControl {
             leverage: self.leverage_of(index),
         };
         approve_entry(order, &entry, &checks)
+    }
+
+    /// The strategies beside which an entry counts: play money takes nothing from what real money may do.
+    fn peers(&self, index: usize, scope: &ScopeEntry) -> Vec<usize> {
+        let live = self.accounts[index].is_live();
+        scope.members.iter().copied().filter(|member| self.accounts[*member].is_live() == live).collect()
     }
 
     /// How far exposure may go beyond equity.

@@ -29,10 +29,13 @@ impl ExchangeControl {
         let account = &mut self.accounts[index];
         let Some(change) = account.book.mark(market, mark) else { return };
         account.dirty = account.dirty.max(Dirty::Throttled);
+        let live = account.is_live();
         for scope in account.scopes {
             let scope = &mut self.scopes[scope];
-            scope.gauge.change(change);
-            scope.dirty = scope.dirty.max(Dirty::Throttled);
+            if scope.live == live {
+                scope.gauge.change(change);
+                scope.dirty = scope.dirty.max(Dirty::Throttled);
+            }
         }
     }
 
@@ -52,7 +55,7 @@ impl ExchangeControl {
         account.positions_dirty.extend(account.book.take_moved());
         account.book.sync(account.settings.id, &account.settings, desk.state(), desk.prices);
         for scope in &mut self.scopes {
-            let gauges = scope.members.iter().map(|index| &self.accounts[*index].book.gauge);
+            let gauges = scope.figured.iter().map(|index| &self.accounts[*index].book.gauge);
             let state = desk.state().scopes.get(&scope.scope).copied().unwrap_or_default();
             let balance = gauges.clone().map(Gauge::balance).sum();
             scope.gauge.sync(balance, gauges.map(Gauge::unrealized).sum(), &state);
@@ -69,8 +72,12 @@ impl ExchangeControl {
         account.book.gauge.raise_peak();
         account.book.gauge.peak_journalled();
         let mut scopes = vec![account.sample()];
-        for scope in self.accounts[index].scopes {
+        let (live, above) = (self.accounts[index].is_live(), self.accounts[index].scopes);
+        for scope in above {
             let scope = &mut self.scopes[scope];
+            if scope.live != live {
+                continue;
+            }
             scope.dirty = Dirty::Now;
             scope.gauge.peak_journalled();
             scopes.push(scope.gauge.sample(scope.scope));
@@ -268,7 +275,7 @@ impl ExchangeControl {
         }
     }
 
-    /// After `run` the drawdown counts from the present equity, for the scope and the types above it.
+    /// After `run` the drawdown counts from the present equity, for the scope and, if its money counts there, its type.
     fn reset_peaks(&mut self, scope: LevelScope) -> Vec<(Scope, Money)> {
         let mut peaks = Vec::new();
         if let Some(index) = strategy_of(scope).and_then(|id| self.account_of(id)) {
@@ -280,7 +287,7 @@ impl ExchangeControl {
         for entry in &mut self.scopes {
             let above = match (entry.scope, index) {
                 (Scope::Portfolio, None) => true,
-                (Scope::Type(_), Some(index)) => entry.members.contains(&index),
+                (Scope::Type(_), Some(index)) => entry.figured.contains(&index),
                 _ => false,
             };
             if above {

@@ -6,6 +6,7 @@
 //! wakes late changes nothing.
 
 pub mod admission;
+pub mod basis;
 pub mod decision;
 pub mod desk;
 pub mod effect;
@@ -25,6 +26,7 @@ pub mod portfolio;
 pub mod price_module;
 pub mod publication;
 pub mod reconcile;
+pub mod reconcile_plan;
 pub mod record;
 pub mod request_history;
 pub mod requests;
@@ -120,9 +122,10 @@ impl Engine {
         match event {
             Event::Start { store_id_new } => {
                 self.started = true;
+                let paper = basis::types_on_paper(&self.state);
                 start::start(&self.settings, &mut self.state, &self.prices, store_id_new, at, effects);
                 let mut desk = Desk::new(at, &mut self.state, &self.prices, effects);
-                self.exchanges.start(&mut desk);
+                self.exchanges.start(&mut desk, &paper);
             }
             Event::Market(market) => {
                 if let Some(index) = self.prices.on_event(at, &market, effects) {

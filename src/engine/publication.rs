@@ -53,7 +53,7 @@ impl ExchangeControl {
         }
         for index in scopes {
             let money = self.scope_money(desk, index);
-            let live = self.is_live(&self.scopes[index].members);
+            let live = self.scopes[index].live;
             let view = ScopeView { scope: self.scopes[index].scope, live, money, time: desk.at };
             desk.publish(Update::Scope(Box::new(view)));
             self.scopes[index].dirty = Dirty::No;
@@ -77,9 +77,8 @@ impl ExchangeControl {
         }
         for scope in &self.scopes {
             if only.is_none_or(|wanted| scope.members.contains(&wanted)) {
-                let members = self.figured(&scope.members);
                 let ids: Vec<StrategyId> =
-                    members.iter().map(|index| self.accounts[*index].settings.id).collect();
+                    scope.figured.iter().map(|index| self.accounts[*index].settings.id).collect();
                 let view = self.kpi_view(desk, scope.scope, &ids);
                 desk.publish(Update::Kpi(Box::new(view)));
             }
@@ -108,27 +107,11 @@ impl ExchangeControl {
 
     fn scope_money(&self, desk: &Desk<'_>, index: usize) -> MoneyView {
         let scope = &self.scopes[index];
-        let members = self.figured(&scope.members);
-        // Without the paper strategies the scope's own peak says nothing; the sum of theirs is no lower than the true.
-        let own = members.iter().map(|member| self.accounts[*member].book.gauge.peak());
-        let peak = if members.len() == scope.members.len() { scope.gauge.peak() } else { own.sum() };
-        let start = MoneyView { peak, ..MoneyView::default() };
-        members.iter().fold(start, |total, member| {
+        let start = MoneyView { peak: scope.gauge.peak(), ..MoneyView::default() };
+        scope.figured.iter().fold(start, |total, member| {
             let account = &self.accounts[*member];
             add_money(total, money_of(&account.book, &desk.state().strategies[&account.settings.id]))
         })
-    }
-
-    /// Whether any of these trades at a venue.
-    fn is_live(&self, members: &[usize]) -> bool {
-        members.iter().any(|index| self.accounts[*index].settings.account.is_some())
-    }
-
-    /// Whose figures are added up: those of live strategies if there are any, never both.
-    pub(super) fn figured(&self, members: &[usize]) -> Vec<usize> {
-        let live = self.is_live(members);
-        let fits = |index: &usize| self.accounts[*index].settings.account.is_some() == live;
-        members.iter().copied().filter(fits).collect()
     }
 
     fn strategy_view(&self, desk: &Desk<'_>, index: usize) -> StrategyView {

@@ -1,25 +1,23 @@
 //! Venue and ledgers side by side: what records and fills explain is booked, the rest is a difference.
 //!
 //! A snapshot is read in several requests, so a difference counts only when the next one shows it too and nothing moved
-//! between them. Then the strategies of the account that trade the pair take no entries until a person decides, or it
-//! is gone. What the venue did itself (liquidation, auto-deleveraging) is booked to those who held the position.
+//! between them. Then the strategies of the account that trade the pair take no entries until a person decides (see
+//! `reconcile_plan`), or it is gone. What the venue did itself (liquidation, auto-deleveraging) is booked to those who
+//! held the position.
 
 use std::collections::BTreeMap;
 
-use rust_decimal::Decimal;
-
 use super::desk::Desk;
-use super::effect::{AlertLevel, ReconcileView};
+use super::effect::AlertLevel;
 use super::exchange_control::ExchangeControl;
 use super::live_gate::{held, side_of};
 use super::order_manager::{OrderDraft, order_id};
 use super::record::{Difference, FundingRecord, ReconcileRecord, Record};
 use super::state::State;
-use crate::model::amount::{AMOUNT_MAX, Money, Price, Quantity};
-use crate::model::ids::{ClientOrderId, StrategyId, Symbol};
+use crate::model::amount::{Money, Price, Quantity};
+use crate::model::ids::{ClientOrderId, Symbol};
 use crate::model::order::{Order, OrderReason, OrderType, Side};
 use crate::model::report::{ExecutionReport, Liquidity};
-use crate::model::signal::{Reason, Refusal};
 use crate::model::time::Timestamp;
 use crate::model::trading::{
     AccountSnapshot, OrderCategory, OrderState, PositionMode, PositionSide, VenueFill, VenueFunding,
@@ -36,19 +34,22 @@ pub(super) struct Suspects {
 }
 
 /// An execution to be booked without an order that was sent.
-struct Fact {
-    symbol: Symbol,
-    side: Side,
-    quantity: Quantity,
-    price: Price,
-    fee: Money,
-    reason: OrderReason,
+pub(super) struct Fact {
+    pub(super) symbol: Symbol,
+    pub(super) side: Side,
+    pub(super) quantity: Quantity,
+    pub(super) price: Price,
+    pub(super) fee: Money,
+    pub(super) reason: OrderReason,
 }
 
 impl ExchangeControl {
     /// Compares positions once everything that explains itself is booked.
     pub(super) fn compare(&mut self, desk: &mut Desk<'_>, venue: usize, snapshot: &AccountSnapshot) {
-        let differences = self.differences(desk.state(), venue, snapshot);
+        let pairs = self.side_by_side(desk.state(), venue, snapshot);
+        let differences: Vec<Difference> =
+            pairs.iter().filter(|pair| pair.venue != pair.ledger).cloned().collect();
+        self.note_compared(desk, venue, pairs, snapshot);
         let account = &self.venues[venue];
         let mut lives = account.members.iter().filter_map(|index| self.accounts[*index].exchange.live());
         let moving = lives.any(|live| live.is_moving());
@@ -70,8 +71,8 @@ impl ExchangeControl {
         account.due = Some(desk.at.plus_ms(AGAIN_MS));
     }
 
-    /// What the venue's positions and the ledgers differ by.
-    fn differences(&self, state: &State, venue: usize, snapshot: &AccountSnapshot) -> Vec<Difference> {
+    /// The venue's positions and those of the ledgers, by pair; also where they agree.
+    fn side_by_side(&self, state: &State, venue: usize, snapshot: &AccountSnapshot) -> Vec<Difference> {
         let mut sums: BTreeMap<(Symbol, PositionSide), (Quantity, Quantity)> = BTreeMap::new();
         for position in &snapshot.positions {
             sums.entry((position.symbol, position.position_side)).or_default().0 += position.quantity;
@@ -91,10 +92,10 @@ impl ExchangeControl {
                 sums.entry((position.symbol, position_side)).or_default().1 += position.quantity;
             }
         }
-        let differ = sums.into_iter().filter(|(_, (venue, ledger))| venue != ledger);
-        let difference =
+        let pair =
             |((symbol, position_side), (venue, ledger))| Difference { symbol, position_side, venue, ledger };
-        differ.map(difference).collect()
+        let held = |pair: &Difference| !pair.venue.is_zero() || !pair.ledger.is_zero();
+        sums.into_iter().map(pair).filter(held).collect()
     }
 
     /// Writes down which strategies differ from the venue, and tells what is new.
@@ -223,7 +224,7 @@ impl ExchangeControl {
     }
 
     /// Books an execution under an order of its own, which was never sent.
-    fn book_fact(
+    pub(super) fn book_fact(
         &mut self,
         desk: &mut Desk<'_>,
         index: usize,
@@ -282,88 +283,6 @@ impl ExchangeControl {
             let (symbol, time) = (funding.symbol, desk.at);
             desk.record(Record::Funding(FundingRecord { strategy, account, id, symbol, amount, time }));
             self.after_fill(desk, index, symbol, false);
-        }
-    }
-
-    /// What every strategy, or one, differs from the venue by, and the price at which that would be booked.
-    pub(super) fn reconcile_plan(&self, desk: &Desk<'_>, only: Option<usize>) -> Vec<ReconcileView> {
-        let wanted = (0..self.accounts.len()).filter(|index| only.is_none_or(|only| only == *index));
-        let of_strategy = |index: usize| {
-            let strategy = self.accounts[index].settings.id;
-            let differences = desk.state().live.differences(strategy).iter();
-            differences.map(move |difference| {
-                let key = self.market_of(index, difference.symbol);
-                let price = key.and_then(|key| desk.prices.get(key)?.mark());
-                ReconcileView { strategy, difference: difference.clone(), price }
-            })
-        };
-        wanted.flat_map(of_strategy).collect()
-    }
-
-    /// Books the venue's truth to a strategy, at the mark and without a fee.
-    ///
-    /// # Errors
-    /// `no_price` when there is no mark, with nothing booked.
-    pub(super) fn reconcile_accept(
-        &mut self,
-        desk: &mut Desk<'_>,
-        index: usize,
-        symbol: Option<Symbol>,
-    ) -> Result<Vec<ClientOrderId>, Refusal> {
-        let mut facts = Vec::new();
-        for view in self.reconcile_plan(desk, Some(index)) {
-            let difference = view.difference;
-            if symbol.is_some_and(|symbol| symbol != difference.symbol) {
-                continue;
-            }
-            let Some(price) = view.price else {
-                let detail = format!("{}: there is no price to book the difference at", difference.symbol);
-                return Err(Refusal::new(Reason::NoPrice, detail));
-            };
-            let missing = difference.venue - difference.ledger;
-            let (symbol, side) = (difference.symbol, Side::of(missing));
-            let quantity = missing.abs().min(self.adoptable(desk.state(), index, symbol, side));
-            if quantity.is_zero() {
-                continue;
-            }
-            let (fee, reason) = (Money::ZERO, OrderReason::Request);
-            facts.push(Fact { symbol, side, quantity, price, fee, reason });
-        }
-        let mut orders = Vec::new();
-        for fact in facts {
-            let leg = format!("{}-{}", fact.symbol, desk.state().sequence);
-            orders.push(self.book_fact(desk, index, &fact, "reconcile", &leg));
-            self.lessen_difference(desk, fact.symbol, fact.side.signed(fact.quantity));
-        }
-        Ok(orders)
-    }
-
-    /// How much a strategy can take over: what closes it at most, while others trade the pair and may own the rest.
-    fn adoptable(&self, state: &State, index: usize, symbol: Symbol, side: Side) -> Quantity {
-        let all = Quantity::new(Decimal::from(AMOUNT_MAX));
-        let held = held(state, self.accounts[index].settings.id, symbol);
-        let members = self.venue_of(index).map_or(&[][..], |venue| &venue.members);
-        let mut others = members.iter().filter(|member| **member != index);
-        let shared = others.any(|other| self.market_of(*other, symbol).is_some());
-        if shared && side_of(held).is_some_and(|own| own != side) { held.abs() } else { all }
-    }
-
-    /// Takes what was booked off the difference of every strategy that has it.
-    fn lessen_difference(&mut self, desk: &mut Desk<'_>, symbol: Symbol, booked: Quantity) {
-        for index in 0..self.accounts.len() {
-            let strategy: StrategyId = self.accounts[index].settings.id;
-            let mut differences = desk.state().live.differences(strategy).to_vec();
-            let own = differences.iter_mut().filter(|difference| difference.symbol == symbol);
-            let count = own.map(|difference| difference.ledger += booked).count();
-            differences.retain(|difference| difference.venue != difference.ledger);
-            if count > 0 {
-                desk.record(Record::Reconcile(ReconcileRecord { strategy, differences, time: desk.at }));
-                self.touch(index);
-            }
-        }
-        for venue in &mut self.venues {
-            venue.due = Some(desk.at);
-            venue.suspects = None;
         }
     }
 }

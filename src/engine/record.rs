@@ -105,6 +105,8 @@ pub enum Record {
     Funding(FundingRecord),
     /// The paper model has filled what a venue filled.
     Drift(DriftRecord),
+    /// A type or the daemon counts other strategies from now on: the live ones, or those on paper.
+    Basis(BasisRecord),
 }
 
 /// Stops that a signal named.
@@ -275,6 +277,21 @@ pub enum Scope {
     Type(StrategyType),
     /// All strategies.
     Portfolio,
+}
+
+/// Whose money the figures and limits of a type or of the daemon count from now on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BasisRecord {
+    /// A type or the portfolio.
+    pub scope: Scope,
+    /// The live strategies alone; else there is none, and it is those on paper.
+    pub live: bool,
+    /// From where their drawdown counts.
+    pub peak: Money,
+    /// Their equity when the UTC day began.
+    pub day_start: Money,
+    /// When.
+    pub time: Timestamp,
 }
 
 /// Figures of a scope at one moment.

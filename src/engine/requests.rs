@@ -45,7 +45,7 @@ impl StrategyManager {
                 of_strategy(exchanges, request).map(views)
             }
             Query::Reconcile => {
-                let plan = |only| Told::Reconcile(exchanges.reconcile_plan(desk, only));
+                let plan = |only| Told::Reconcile(Box::new(exchanges.reconcile_plan(desk, only)));
                 of_strategy(exchanges, request).map(plan)
             }
             Query::CancelOrders | Query::ClosePosition | Query::ReconcileAccept => {
@@ -223,7 +223,7 @@ impl ExchangeControl {
         let wanted = (0..self.accounts.len()).filter(|index| only.is_none_or(|only| only == *index));
         let strategies = wanted.map(|index| self.kpi_view(desk, Scope::Strategy(id(&index)), &[id(&index)]));
         let sums = self.scopes.iter().filter(|_| only.is_none()).map(|scope| {
-            let members: Vec<StrategyId> = self.figured(&scope.members).iter().map(id).collect();
+            let members: Vec<StrategyId> = scope.figured.iter().map(id).collect();
             self.kpi_view(desk, scope.scope, &members)
         });
         strategies.chain(sums).collect()

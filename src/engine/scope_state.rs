@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::record::BasisRecord;
 use crate::model::amount::Money;
+use crate::model::ids::VenueId;
 use crate::model::time::Timestamp;
 
 /// What a scope remembers beyond sums.
@@ -20,6 +22,8 @@ pub struct ScopeState {
     pub held_since: Option<Timestamp>,
     /// Milliseconds with an open position before that.
     pub held_ms: i64,
+    /// Of a type or the portfolio: whether peak and day start are those of its live strategies alone.
+    pub live: bool,
 }
 
 impl ScopeState {
@@ -28,6 +32,16 @@ impl ScopeState {
         let life_ms = at.since_ms(self.started);
         let held_ms = self.held_ms + self.held_since.map_or(0, |since| at.since_ms(since).max(0));
         (life_ms > 0).then(|| (held_ms as f64 / life_ms as f64).min(1.0))
+    }
+
+    /// Whether the money of a strategy whose orders go to `venue` is in peak and day start.
+    pub(super) fn counts(&self, venue: VenueId) -> bool {
+        !self.live || !venue.is_paper()
+    }
+
+    /// Begins anew with other strategies.
+    pub(super) fn rebase(&mut self, record: &BasisRecord) {
+        (self.live, self.peak, self.day_start) = (record.live, record.peak, record.day_start);
     }
 
     pub(super) fn count(&mut self, before: bool, after: bool, at: Timestamp) {

@@ -130,8 +130,11 @@ fn cancel_interrupted(desk: &mut Desk<'_>, settings: &EngineSettings) {
 }
 
 impl ExchangeControl {
-    /// Takes over what the store remembers, and publishes everything once.
-    pub fn start(&mut self, desk: &mut Desk<'_>) {
+    /// Takes over what the store remembers, and publishes everything once. `paper`: see [`types_on_paper`].
+    ///
+    /// [`types_on_paper`]: super::basis::types_on_paper
+    pub fn start(&mut self, desk: &mut Desk<'_>, paper: &BTreeSet<StrategyType>) {
+        self.settle_basis(desk, paper);
         self.peaks_journalled = desk.at;
         self.sync_all(desk);
         self.protect_all(desk);

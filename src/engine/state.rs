@@ -205,6 +205,7 @@ impl State {
             Record::Route(route) => self.live.apply_route(route),
             Record::Reconcile(reconcile) => self.live.apply_reconcile(reconcile),
             Record::Funding(funding) => self.apply_funding(funding),
+            Record::Basis(basis) => self.scopes.entry(basis.scope).or_default().rebase(basis),
         }
     }
 
@@ -248,8 +249,10 @@ impl State {
         for scope in [Scope::Type(strategy.kind), Scope::Portfolio] {
             let fresh = ScopeState { started: at, ..ScopeState::default() };
             let state = self.scopes.entry(scope).or_insert(fresh);
-            state.peak += amount;
-            state.day_start += amount;
+            if state.counts(strategy.venue) {
+                state.peak += amount;
+                state.day_start += amount;
+            }
             (0..positions).for_each(|_| state.count(!add, add, at));
         }
     }
@@ -257,8 +260,12 @@ impl State {
     fn apply_adjustment(&mut self, strategy: StrategyId, amount: Money) {
         let Some(state) = self.strategies.get_mut(&strategy) else { return };
         state.adjustments += amount;
+        let venue = state.venue;
         for scope in self.scopes_of(strategy) {
             let state = self.scopes.entry(scope).or_default();
+            if !state.counts(venue) {
+                continue;
+            }
             state.peak += amount;
             state.day_start += amount;
         }

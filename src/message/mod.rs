@@ -6,6 +6,7 @@ pub mod fields;
 pub mod history;
 pub mod json;
 pub mod level;
+pub mod reconcile;
 pub mod record_view;
 pub mod request;
 pub mod signal;

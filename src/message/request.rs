@@ -5,7 +5,7 @@
 
 use super::fields::{Fields, short};
 use super::json::Object;
-use super::view;
+use super::{reconcile, view};
 use crate::engine::effect::{Answer, Told};
 use crate::engine::event::{Query, ReplyToken, Request};
 use crate::engine::record::Done;
@@ -161,7 +161,7 @@ pub fn answer(op: &str, id: Option<&SignalId>, answer: &Answer) -> String {
     let data = match told {
         Told::Kpis(views) => list("kpis", views.iter().map(view::kpi).collect()),
         Told::Positions(views) => list("positions", views.iter().map(view::position).collect()),
-        Told::Reconcile(views) => list("differences", views.iter().map(view::reconcile).collect()),
+        Told::Reconcile(plan) => reconcile::plan(plan),
         Told::Done(Done::Cancelled(ids) | Done::Adopted(ids)) => {
             Object::new().texts("orders", ids.iter()).finish()
         }

@@ -7,8 +7,7 @@ use rust_decimal::Decimal;
 use super::json::Object;
 use super::topic::Topics;
 use crate::engine::effect::{
-    Alert, KpiView, MoneyView, PositionView, PriceView, ReconcileView, ScopeView, StrategyView, TickView,
-    Update,
+    Alert, KpiView, MoneyView, PositionView, PriceView, ScopeView, StrategyView, TickView, Update,
 };
 use crate::engine::record::{Difference, Scope};
 use crate::model::amount::{Money, Price};
@@ -230,7 +229,7 @@ fn differences(differences: &[Difference]) -> String {
     }
 }
 
-fn difference(difference: &Difference) -> Object {
+pub(super) fn difference(difference: &Difference) -> Object {
     let side = match difference.position_side {
         PositionSide::Net => "net",
         PositionSide::Long => "long",
@@ -241,13 +240,6 @@ fn difference(difference: &Difference) -> Object {
         .text("position_side", side)
         .decimal("venue_quantity", difference.venue.value())
         .decimal("ledger_quantity", difference.ledger.value())
-}
-
-pub(super) fn reconcile(view: &ReconcileView) -> String {
-    difference(&view.difference)
-        .shown("strategy", view.strategy)
-        .decimal_or_null("price", value(view.price))
-        .finish()
 }
 
 fn scope_state(view: &ScopeView) -> String {

@@ -89,6 +89,13 @@ id!(
     /// A venue's name, such as `blofin`, or `paper` for markets that are recorded or synthetic.
     VenueId, 16, "venue name", word
 );
+impl VenueId {
+    /// Whether it is no venue: orders stay in this process.
+    pub fn is_paper(self) -> bool {
+        self.as_str() == "paper"
+    }
+}
+
 id!(
     /// Our id of an order: 32 characters of lowercase base32, unique over stores and restarts.
     ClientOrderId, 32, "order id", |c| c.is_ascii_lowercase() || matches!(c, '2'..='7')

@@ -172,6 +172,7 @@ fn time_of(record: &Record) -> Option<Timestamp> {
         Record::Reconcile(reconcile) => Some(reconcile.time),
         Record::Funding(funding) => Some(funding.time),
         Record::Drift(drift) => Some(drift.time),
+        Record::Basis(basis) => Some(basis.time),
         Record::Snapshot(snapshot) => Some(snapshot.asked),
         Record::Market { .. }
         | Record::Published { .. }

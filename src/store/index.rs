@@ -132,7 +132,8 @@ impl Index {
             | Record::Route(_)
             | Record::Reconcile(_)
             | Record::Funding(_)
-            | Record::Drift(_) => {}
+            | Record::Drift(_)
+            | Record::Basis(_) => {}
         }
         self.meta.applied = sequence;
         Ok(())

@@ -2,6 +2,7 @@
 //! which the test plays the daemon.
 
 mod fake;
+mod reconcile;
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -96,6 +97,8 @@ fn usage_errors_are_64_and_help_is_not_an_error() {
     check("signal s long BTC-USDT --quantity NaN", 64, "'--quantity <N>': \"NaN\" is not a number");
     check("signal s flat BTC-USDT --quantity 1", 64, "flat closes everything and takes no size");
     check("signal s long BTC-USDT --max-age-s 100000", 64, "max_age_s: 100000 is beyond the limit of 86400");
+    check("reconcile --strategy s", 64, "--accept");
+    check("reconcile a/b", 64, "not a account name");
     check("run --json", 64, "--json has no effect on run");
     check("demo --port 0", 64, "--port");
     if cfg!(feature = "embedded-broker") {
@@ -211,7 +214,8 @@ fn stores_are_verified() {
     assert_eq!(std::fs::read(&segment).expect("the journal"), bytes, "nothing is repaired");
 }
 
-const CLIENTS: [&[&str]; 4] = [&["status"], &["positions"], &["kpis"], &["signal", "s", "long", "BTC-USDT"]];
+const CLIENTS: [&[&str]; 5] =
+    [&["status"], &["positions"], &["kpis"], &["reconcile"], &["signal", "s", "long", "BTC-USDT"]];
 
 #[test]
 fn a_broker_that_does_not_answer_is_69() {

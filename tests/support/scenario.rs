@@ -321,6 +321,11 @@ impl Scenario {
                 ("record", format!("funding {strategy} {symbol} {amount}"))
             }
             Record::Drift(record) => ("drift", drift_line(record)),
+            Record::Basis(record) => {
+                let (scope, live) = (record.scope, if record.live { "live" } else { "paper" });
+                let (peak, day_start) = (record.peak, record.day_start);
+                ("record", format!("basis {scope:?} {live} peak {peak} day start {day_start}"))
+            }
             Record::LiveStop(stop) => {
                 self.number(stop.stop.stop_id);
                 ("stop", live_stop_line(stop))

@@ -7,7 +7,7 @@
 //! notsent|unanswered|notfound #1   cancelrefused #1
 //! order #1|- v1 SYMBOL SIDE QUANTITY STATUS filled= at= fee= category= stop=#2
 //! fill t1 v1 SYMBOL SIDE QUANTITY PRICE FEE
-//! stop #2 v5 SYMBOL SIDE STATUS
+//! stop #2|- v5 SYMBOL SIDE STATUS
 //! snapshot available= pos=SYMBOL:1 order=#1:v1:SYMBOL:SIDE:QUANTITY:STATUS:filled:at:fee:category
 //!          fill=t1:v1:SYMBOL:SIDE:QUANTITY:PRICE:FEE stop=#2:v5:SYMBOL:SIDE:STATUS
 //! ```
@@ -167,7 +167,7 @@ impl Words<'_> {
 
     fn stop(&self, words: &[&str]) -> StopState {
         StopState {
-            stop_id: Some(self.id(words[0])),
+            stop_id: (words[0] != "-").then(|| self.id(words[0])),
             venue_order_id: venue_id(words[1]),
             symbol: symbol(words[2]),
             side: side(words[3]),

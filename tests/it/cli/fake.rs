@@ -14,10 +14,10 @@ use tradebus::model::ids::{StrategyId, StrategyType, Symbol, VenueId};
 use tradebus::model::kpi::Kpis;
 use tradebus::model::time::Timestamp;
 
-/// Plays the daemon: retains what it is told, and answers signals.
+/// Plays the daemon: retains what it is told, and answers signals and requests.
 pub struct FakeDaemon {
     client: AsyncClient,
-    /// The signals that came.
+    /// The signals and requests that came.
     pub signals: mpsc::UnboundedReceiver<Value>,
     _task: JoinSet<()>,
 }
@@ -36,6 +36,7 @@ impl FakeDaemon {
         }
         let (client, mut event_loop) = AsyncClient::builder(options).capacity(64).build();
         client.subscribe("t/strategy/s/signal", QoS::AtLeastOnce).await.expect("room");
+        client.subscribe("t/daemon/request/+", QoS::AtLeastOnce).await.expect("room");
         let (sender, signals) = mpsc::unbounded_channel();
         let (granted_sender, mut granted) = mpsc::unbounded_channel();
         let answering = client.clone();
@@ -46,6 +47,15 @@ impl FakeDaemon {
                     Event::Incoming(Incoming::SubAck(_)) => drop(granted_sender.send(())),
                     Event::Incoming(Incoming::Publish(publish)) => {
                         let signal: Value = serde_json::from_slice(&publish.payload).expect("JSON");
+                        let topic = String::from_utf8_lossy(&publish.topic).into_owned();
+                        if let Some(op) = topic.strip_prefix("t/daemon/request/") {
+                            for (topic, text) in told(op, &signal) {
+                                let options = PublishOptions::at_least_once();
+                                answering.try_publish(topic, text, options).expect("room");
+                            }
+                            drop(sender.send(signal));
+                            continue;
+                        }
                         if let Some(result) = answer(&signal) {
                             let (topic, options) =
                                 ("t/strategy/s/signal/result", PublishOptions::at_least_once());
@@ -62,6 +72,7 @@ impl FakeDaemon {
                 }
             }
         });
+        granted.recv().await.expect("the fake runs");
         granted.recv().await.expect("the fake runs");
         FakeDaemon { client, signals, _task: task }
     }
@@ -163,4 +174,39 @@ pub fn answer(signal: &Value) -> Option<Value> {
         "reason": refused.then_some("stale_price"), "detail": refused.then_some("20 s old"),
         "repeated": false, "time": "2026-11-20T20:00:05.000Z",
     }))
+}
+
+/// A plan with a pair for each thing that can become of it.
+const PLAN: &str = r#"{"differences":[],"accounts":[{"account":"main","venue":"blofin","compared":true,
+"compared_at":"2026-11-20T20:00:05.000Z","pairs":[
+{"symbol":"BTC-USDT","position_side":"net","venue_quantity":0.025,"ledger_quantity":0.02,"difference":0.005,
+"standing":"differs","strategies":[{"strategy":"s","quantity":0.02,"accepts":0.005,"price":97000}]},
+{"symbol":"ETH-USDT","position_side":"net","venue_quantity":1,"ledger_quantity":0,"difference":1,
+"standing":"differs","strategies":[{"strategy":"s","quantity":0,"accepts":1,"price":null}]},
+{"symbol":"SOL-USDT","position_side":"net","venue_quantity":1,"ledger_quantity":0,"difference":1,
+"standing":"differs","strategies":[{"strategy":"s","quantity":0,"accepts":1,"price":150}]},
+{"symbol":"XRP-USDT","position_side":"net","venue_quantity":1,"ledger_quantity":0,"difference":1,
+"standing":"differs","strategies":[{"strategy":"s","quantity":0,"accepts":1,"price":3},
+{"strategy":"u","quantity":0,"accepts":1,"price":3}]}],"unknown_orders":[],"unknown_stops":[],"unknown":0}]}"#;
+
+/// The answers to a request: `BTC-USDT` is booked, `ETH-USDT` refused, and of `SOL-USDT` nothing is heard.
+fn told(op: &str, request: &Value) -> Vec<(String, String)> {
+    let topic = format!("t/daemon/response/{op}");
+    let answer = |status: &str, reason: &str, data: &str| {
+        let (id, data) = (&request["id"], data.replace('\n', ""));
+        let reason = if reason.is_empty() { "null".to_owned() } else { format!("\"{reason}\"") };
+        format!(
+            r#"{{"id":{id},"op":"{op}","status":"{status}","reason":{reason},"detail":"so it is","repeated":false,"data":{data}}}"#
+        )
+    };
+    let other = (topic.clone(), r#"{"id":"other","status":"ok","data":{"accounts":[]}}"#.to_owned());
+    let told = match (op, request["symbol"].as_str()) {
+        ("reconcile", _) => answer("ok", "", PLAN),
+        (_, Some("SOL-USDT")) => return vec![other],
+        (_, Some("ETH-USDT")) => answer("error", "no_price", "null"),
+        _ => answer("ok", "", r#"{"orders":["x1"]}"#),
+    };
+    let order =
+        r#"{"order_id":"x1","side":"buy","filled_quantity":0.005,"average_price":97000,"status":"filled"}"#;
+    vec![other, (topic, told), ("t/strategy/s/order".to_owned(), order.to_owned())]
 }

@@ -12,6 +12,7 @@ mod kill;
 mod kill_at;
 mod live;
 mod live_disk;
+mod live_reconcile;
 mod live_secrets;
 mod load;
 mod parity;
