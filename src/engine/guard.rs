@@ -256,6 +256,7 @@ impl ExchangeControl {
         let peaks =
             if level == Level::Run && command.is_some() { self.reset_peaks(scope) } else { Vec::new() };
         let lifted = matches!(cause, LevelCause::DailyLoss { .. });
+        let counts_anew = !peaks.is_empty();
         desk.record(Record::Level(LevelRecord { scope, level, cause, command, peaks, time: desk.at }));
         self.flattening = true;
         for index in 0..self.accounts.len() {
@@ -270,6 +271,10 @@ impl ExchangeControl {
             }
         }
         self.scopes.iter_mut().for_each(|scope| scope.dirty = Dirty::Now);
+        if counts_anew {
+            // After a crash the marks of now must stand in: with older ones the peak might rise above the equity.
+            self.sample(desk, None);
+        }
         if scope == LevelScope::Daemon {
             desk.publish(Update::Level(level));
         }

@@ -200,11 +200,16 @@ impl ExchangeControl {
                 for fill in &snapshot.fills {
                     live.on_fill(at, fill, reports);
                 }
+            });
+        }
+        // While the stops are known whose orders closed what others hold.
+        self.book_forced(desk, venue, snapshot);
+        for index in self.venues[venue].members.clone() {
+            self.with_live(desk, index, |live, at, reports| {
                 live.on_stops(at, snapshot.asked, &snapshot.stops, reports);
                 live.missing_from(at, snapshot.asked, &named);
             });
         }
-        self.book_forced(desk, venue, snapshot);
         self.note_snapshot(desk, venue, snapshot);
         self.on_balance(desk.at, venue, snapshot.balance);
         self.compare(desk, venue, snapshot);

@@ -59,8 +59,9 @@ pub struct LiveStrategy {
     pub drifts: VecDeque<Drift>,
 }
 
-/// How many funding payments of an account are remembered.
-const FUNDING_MAX: usize = 512;
+/// How many funding payments of an account are remembered: a week of hourly ones of 24 pairs, which is as far back as a
+/// restart asks.
+const FUNDING_MAX: usize = 4_096;
 /// Over how many of its latest orders a strategy is held against the paper model.
 const DRIFTS_MAX: usize = 100;
 

@@ -170,9 +170,13 @@ impl ExchangeControl {
                 fill.quantity, fill.symbol, fill.price, self.venues[venue].settings.id
             );
             desk.alert(AlertLevel::Error, "forced_close", None, text);
+            let (mut fee_left, mut left) = (fill.fee.rounded(), fill.quantity);
             for (index, quantity) in self.shares(desk.state(), venue, fill) {
                 let (symbol, side, price) = (fill.symbol, fill.side, fill.price);
-                let fee = fill.fee.rounded().share(quantity, fill.quantity);
+                // Of what is left: so the last one has the rest, and the sum is the venue's.
+                let fee = fee_left.share(quantity, left);
+                (fee_left, left) = (fee_left - fee, left - quantity);
+                let Some(index) = index else { continue };
                 let reason = OrderReason::Liquidation;
                 let fact = Fact { symbol, side, quantity, price, fee, reason };
                 self.book_fact(desk, index, &fact, "forced", fill.trade_id.as_str());
@@ -181,18 +185,24 @@ impl ExchangeControl {
     }
 
     /// How a forced execution falls on those who held the position: by their sizes, in whole lots, what remains on the
-    /// largest. Who traded on before we heard of it holds something else by now, or nothing.
-    fn shares(&self, state: &State, venue: usize, fill: &VenueFill) -> Vec<(usize, Quantity)> {
+    /// largest. Who traded on before we heard of it holds something else by now, or nothing. What is known to be held
+    /// by nobody here has its part, too (`None`).
+    fn shares(&self, state: &State, venue: usize, fill: &VenueFill) -> Vec<(Option<usize>, Quantity)> {
         let trades = |index: &usize| {
             self.blocked(state, *index).is_none() && self.market_of(*index, fill.symbol).is_some()
         };
         let members = self.venues[venue].members.iter().copied().filter(trades);
-        let all: Vec<(usize, Quantity)> = members
-            .map(|index| (index, held(state, self.accounts[index].settings.id, fill.symbol)))
+        let all: Vec<(Option<usize>, Quantity)> = members
+            .map(|index| (Some(index), held(state, self.accounts[index].settings.id, fill.symbol)))
             .collect();
         let opposed = |held: Quantity| side_of(held).is_some_and(|side| side != fill.side);
-        let mut holders: Vec<(usize, Quantity)> =
-            all.iter().filter(|(_, held)| opposed(*held)).map(|(index, held)| (*index, held.abs())).collect();
+        let foreign = self.foreign_quantity(state, venue, fill.symbol);
+        let mut holders: Vec<(Option<usize>, Quantity)> = all
+            .iter()
+            .chain(&[(None, foreign)])
+            .filter(|(_, held)| opposed(*held))
+            .map(|(index, held)| (*index, held.abs()))
+            .collect();
         if holders.is_empty() {
             holders = all.iter().map(|(index, held)| (*index, held.abs())).collect();
             holders.retain(|(_, held)| held.is_positive());
@@ -206,12 +216,23 @@ impl ExchangeControl {
             let product = fill.quantity.value().checked_mul(held.value()).unwrap_or_default();
             lots(Quantity::new(product / total.value()))
         };
-        let mut shares: Vec<(usize, Quantity)> =
+        let mut shares: Vec<(Option<usize>, Quantity)> =
             holders.iter().map(|(index, held)| (*index, part(*held))).collect();
         let rest = fill.quantity - shares.iter().map(|(_, share)| *share).sum();
         shares.iter_mut().filter(|(index, _)| *index == largest).for_each(|(_, share)| *share += rest);
         shares.retain(|(_, share)| share.is_positive());
         shares
+    }
+
+    /// What the venue was last known to hold beyond the ledgers, signed.
+    fn foreign_quantity(&self, state: &State, venue: usize, symbol: Symbol) -> Quantity {
+        let members = self.venues[venue].members.iter();
+        let told = members.map(|index| state.live.differences(self.accounts[*index].settings.id));
+        let of_pair = |differences: &[Difference]| -> Quantity {
+            let own = differences.iter().filter(|difference| difference.symbol == symbol);
+            own.map(|difference| difference.venue - difference.ledger).sum()
+        };
+        told.map(of_pair).find(|quantity| !quantity.is_zero()).unwrap_or(Quantity::ZERO)
     }
 
     /// How quantities of a symbol are rounded to lots.
@@ -272,7 +293,15 @@ impl ExchangeControl {
         if holders.is_empty() {
             let text =
                 format!("account {account}: funding of {left} for {} belongs to no strategy", funding.symbol);
-            return desk.alert(AlertLevel::Warning, "funding_unassigned", None, text);
+            desk.alert(AlertLevel::Warning, "funding_unassigned", None, text);
+            // Nothing is booked, but it is known from now on: who holds the pair when it comes again did not earn it.
+            if let Some(index) = self.venues[venue].members.first() {
+                let (strategy, amount, id) =
+                    (self.accounts[*index].settings.id, Money::ZERO, funding.id.clone());
+                let (symbol, time) = (funding.symbol, desk.at);
+                desk.record(Record::Funding(FundingRecord { strategy, account, id, symbol, amount, time }));
+            }
+            return;
         }
         let last = holders.len() - 1;
         for (place, (index, quantity)) in holders.into_iter().enumerate() {

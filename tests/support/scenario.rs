@@ -23,7 +23,8 @@ use tradebus::engine::effect::{Effect, Update};
 use tradebus::engine::event::Event;
 use tradebus::engine::event::LevelScope;
 use tradebus::engine::record::{
-    DriftRecord, LevelRecord, ReconcileRecord, Record, SampleRecord, Scope, StopRecord, TriggersRecord,
+    BasisRecord, DriftRecord, LevelRecord, ReconcileRecord, Record, SampleRecord, Scope, StopRecord,
+    TriggersRecord,
 };
 use tradebus::message::record_view;
 use tradebus::message::request::{self, Op};
@@ -321,11 +322,7 @@ impl Scenario {
                 ("record", format!("funding {strategy} {symbol} {amount}"))
             }
             Record::Drift(record) => ("drift", drift_line(record)),
-            Record::Basis(record) => {
-                let (scope, live) = (record.scope, if record.live { "live" } else { "paper" });
-                let (peak, day_start) = (record.peak, record.day_start);
-                ("record", format!("basis {scope:?} {live} peak {peak} day start {day_start}"))
-            }
+            Record::Basis(record) => ("record", basis_line(record)),
             Record::LiveStop(stop) => {
                 self.number(stop.stop.stop_id);
                 ("stop", live_stop_line(stop))
@@ -467,6 +464,11 @@ fn live_stop_line(live: &LiveStop) -> String {
     let marks = [(live.leaves, " leaves"), (live.gone, " gone")];
     let marks: String = marks.iter().filter(|(set, _)| *set).map(|(_, word)| *word).collect();
     format!("stop {} at the venue {id}{marks}", live.stop.stop_id)
+}
+
+fn basis_line(record: &BasisRecord) -> String {
+    let (scope, live) = (record.scope, if record.live { "live" } else { "paper" });
+    format!("basis {scope:?} {live} peak {} day start {}", record.peak, record.day_start)
 }
 
 fn note_line(note: &LiveNote) -> String {

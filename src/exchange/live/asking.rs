@@ -27,7 +27,8 @@ impl InFlight {
         self.next = Some((self.note.expires.plus_ms(ANSWER_MS_MAX), Step::LookUp));
     }
 
-    /// Takes it back. One whose fate is unknown waits for its lookup; the wish is kept with its reason.
+    /// Takes it back: on its way, too, because it may not have left yet. One whose fate is unknown waits for its
+    /// lookup; the wish is kept with its reason.
     pub fn cancel(&mut self, at: Timestamp, reason: OrderReason, out: &mut Vec<ExecutionReport>) {
         if self.note.ended.is_some() || self.cancel_wanted().is_some() {
             return;
@@ -40,7 +41,11 @@ impl InFlight {
             return self.end(at, OrderStatus::Cancelled, Some(reason), out);
         }
         if self.note.venue_order_id.is_none() || self.order.status == OrderStatus::Unknown {
-            return self.stand(self.order.status, Some(reason), out);
+            self.stand(self.order.status, Some(reason), out);
+            if self.order.status == OrderStatus::Submitting {
+                out.push(self.cancel_request());
+            }
+            return;
         }
         self.stand(OrderStatus::Cancelling, Some(reason), out);
         self.ask_cancel(at, out);

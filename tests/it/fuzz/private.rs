@@ -138,7 +138,7 @@ fn read_answer(text: &str) -> String {
     let status = status.parse().unwrap_or(200);
     match answer::outcome(status, body) {
         Outcome::Taken(id) => {
-            assert!(matches!(status, 200..300 | 400..500), "taken with HTTP {status}");
+            assert!(matches!(status, 200..300), "taken with HTTP {status}");
             format!("taken {}", id.is_some())
         }
         Outcome::Refused(refusal) => {

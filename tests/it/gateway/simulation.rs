@@ -66,6 +66,15 @@ struct Run {
     random: Random,
 }
 
+impl Drop for Run {
+    /// A run that fails on its way is shown, too.
+    fn drop(&mut self) {
+        if std::thread::panicking() && std::env::var_os("TRACE").is_some() {
+            self.show();
+        }
+    }
+}
+
 async fn run(seed: u64) -> Outcome {
     let mut random = Random::new(seed);
     let mut settings = settings(&STRATEGIES);

@@ -63,7 +63,8 @@ pub fn outcome(status: u16, body: &str) -> Outcome {
         (429, _) | (_, "429") => return Outcome::KeptAway(refusal("429", &words)),
         (403, _) => return Outcome::KeptAway(refusal("403", "the venue's firewall refuses this address")),
         (401, "") => return Outcome::Refused(refusal("401", "the key or its signature is refused")),
-        (200..=299 | 400..=499, "0" | "200" | "1" | "2") => {}
+        (200..=299, "0" | "200" | "1" | "2") | (400..=499, "1") => {}
+        // What calls itself a failure and a success at once may be either.
         (500..=599, _) | (_, "" | "0" | "200" | "1" | "2") => return unclear(),
         (_, code) if is_failure(code) => return unclear(),
         (_, code) => return Outcome::Refused(refusal(code, &words)),

@@ -254,6 +254,10 @@ fn outcomes() {
     check(200, &order("\"0\"", "\"103003\""), "refused 103003");
     check(200, &order("\"1\"", "\"102002\""), "refused 102002 duplicate");
     check(200, &order("1", "102022"), "refused 102022");
+    // A failure and a success at once.
+    check(400, &order("\"0\"", "\"0\""), "unclear");
+    check(400, &order("\"2\"", "\"103003\""), "unclear");
+    check(400, &order("\"1\"", "\"103003\""), "refused 103003");
     // A failure inside the venue hides whether the order is there.
     check(200, &order("\"1\"", "\"103013\""), "unclear");
     check(200, &order("\"0\"", "500"), "unclear");
