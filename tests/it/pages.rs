@@ -1,7 +1,7 @@
 //! The pages of `docs/` name what the program has, and nothing else: commands, options, alerts; and every link leads
 //! somewhere. Topics and reasons are compared in `tidy`, keys in `src/config/documented.rs`, paths of HTTP in
-//! `http/page.rs`, exit codes in `operations`; entities of the dashboard in `deploy`, figures of Grafana's in `http/page.rs`,
-//! topics of the flow in `node_red`.
+//! `http/page.rs`, exit codes in `operations`; entities of the dashboard in `deploy`, figures of Grafana's in
+//! `http/page.rs`, topics of the flow in `node_red`.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
