@@ -12,6 +12,8 @@ use crate::model::time::Timestamp;
 
 /// The largest payload that is read, in bytes.
 pub const PAYLOAD_BYTES_MAX: usize = 16 * 1024;
+/// Letters of what is wrong with a text that is not JSON.
+const ERROR_LETTERS_MAX: usize = 120;
 
 /// The fields of an object, in their order. A `null` counts as absent.
 #[derive(Debug)]
@@ -34,7 +36,11 @@ impl Fields {
         };
         let fields: Fields = match serde_json::from_str(text) {
             Ok(fields) => fields,
-            Err(error) => return malformed(format!("payload is not a JSON object: {error}")),
+            Err(error) => {
+                // Of a text in place of an object serde tells all.
+                let told: String = error.to_string().chars().take(ERROR_LETTERS_MAX).collect();
+                return malformed(format!("payload is not a JSON object: {told}"));
+            }
         };
         let keys = fields.0.iter().map(|(key, _)| key);
         let twice =

@@ -122,6 +122,10 @@ impl Topics {
     /// What a topic is about; `None` when it is none of ours.
     pub fn inbound<'a>(&self, topic: &'a str) -> Option<Inbound<'a>> {
         let rest = topic.strip_prefix(&self.base)?.strip_prefix('/')?;
+        // No honest broker delivers such a topic, and an answer would have to be published on one.
+        if rest.contains(|letter: char| letter.is_control() || matches!(letter, '+' | '#')) {
+            return None;
+        }
         let levels: Vec<&str> = rest.split('/').collect();
         match levels.as_slice() {
             ["strategy", id, "signal"] => Some(Inbound::Signal(id)),
@@ -169,5 +173,8 @@ mod tests {
         check("home/tradebus/strategy/tv1/signal/result", None);
         check("home/tradebusx/daemon/level/set", None);
         check("tradebus/daemon/level/set", None);
+        for name in ["a\0b", "\u{1}", "+", "#", "a\u{7f}"] {
+            check(&format!("home/tradebus/strategy/{name}/signal"), None);
+        }
     }
 }

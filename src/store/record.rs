@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::record::Record;
 use crate::engine::state::State;
+use crate::model::amount::Quantity;
 
 /// The version that is written.
 pub const RECORD_VERSION: u8 = 1;
@@ -51,6 +52,9 @@ pub enum DecodeError {
         /// What is there.
         found: usize,
     },
+    /// A fill that cannot be: no tradebus wrote it, and the books could not take it.
+    #[error("a fill has a quantity of {0}, and it must be above 0")]
+    Fill(Quantity),
 }
 
 /// A checkpoint's content: what it was made by, and the state.
@@ -79,6 +83,14 @@ pub fn decode(version: u8, count: u32, bytes: &[u8]) -> Result<Vec<Record>, Deco
     if records.len() != count as usize {
         return Err(DecodeError::Count { promised: count, found: records.len() });
     }
+    for record in &records {
+        match record {
+            Record::Fill(fill) if !fill.quantity.is_positive() => {
+                return Err(DecodeError::Fill(fill.quantity));
+            }
+            _ => {}
+        }
+    }
     Ok(records)
 }
 
@@ -102,4 +114,26 @@ pub fn decode_state(bytes: &[u8]) -> Result<State, DecodeError> {
     let versioned: Versioned<State> =
         postcard::from_bytes(bytes).map_err(|error| DecodeError::Content { what: "a checkpoint", error })?;
     Ok(versioned.content)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::fixture;
+
+    #[test]
+    fn a_fill_of_nothing_is_refused() {
+        let mut records = fixture::records(1);
+        let check = |records: &[Record], expected: Option<&str>| {
+            let decoded = decode(RECORD_VERSION, records.len() as u32, &encode(records));
+            assert_eq!(decoded.err().map(|error| error.to_string()).as_deref(), expected);
+        };
+        check(&records, None);
+        for record in &mut records {
+            if let Record::Fill(fill) = record {
+                fill.quantity = -fill.quantity;
+            }
+        }
+        check(&records, Some("a fill has a quantity of -1, and it must be above 0"));
+    }
 }

@@ -1,5 +1,10 @@
 //! Why a row of the venue is not taken, and how often that was so.
 
+/// Letters of a value that are told.
+const VALUE_LETTERS_MAX: usize = 60;
+/// Letters that these may take when they are escaped.
+const SHOWN_LETTERS_MAX: usize = 120;
+
 /// Why a row is dropped. A new reason changes `docs/MQTT.md`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum DropReason {
@@ -69,7 +74,15 @@ pub struct Dropped {
 impl Dropped {
     /// A row that is not taken because of `value` in `field`.
     pub fn new(reason: DropReason, field: &str, value: &str) -> Dropped {
-        let value: String = value.chars().take(60).collect();
+        // Shown as it may be written to a terminal, which can make ten letters of one.
+        let mut room = SHOWN_LETTERS_MAX;
+        let fits = |letter: &char| {
+            let width = letter.escape_debug().count();
+            let fits = width <= room;
+            room = room.saturating_sub(width);
+            fits
+        };
+        let value: String = value.chars().take(VALUE_LETTERS_MAX).take_while(fits).collect();
         Dropped { reason, detail: format!("{field} {value:?}") }
     }
 }
@@ -97,5 +110,21 @@ impl Drops {
     /// Each reason that occurred, with its count.
     pub fn iter(&self) -> impl Iterator<Item = (DropReason, u64)> {
         DropReason::ALL.into_iter().map(|reason| (reason, self.of(reason))).filter(|(_, count)| *count > 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_is_told_as_far_as_it_fits() {
+        let check = |value: &str, expected: &str| {
+            assert_eq!(Dropped::new(DropReason::Malformed, "f", value).detail, format!("f \"{expected}\""));
+        };
+        check("x", "x");
+        check(&"x".repeat(61), &"x".repeat(60));
+        check(&"\"".repeat(61), &"\\\"".repeat(60));
+        check(&"\u{202e}".repeat(60), &"\\u{202e}".repeat(15));
     }
 }

@@ -26,7 +26,7 @@ use super::{Act, Step};
 use crate::stops::check_stops;
 
 /// The daemon's limit of exposure, in quote currency.
-pub const EXPOSURE_MAX: i64 = 9_000;
+pub const EXPOSURE_MAX: i64 = 6_000;
 /// The strategy whose entries are counted.
 pub const LIMITED: &str = "s2";
 pub const ENTRIES_PER_MINUTE: usize = 6;
