@@ -59,10 +59,14 @@ pub struct LiveNote {
     pub ended: Option<Timestamp>,
 }
 
+/// How long an order that ended is kept, in milliseconds: what is repeated about it later than that would be taken for
+/// news, an order of a touched stop for another one.
+const KEPT_MS: i64 = 300_000;
+
 impl LiveNote {
-    /// Whether it ended before `time` and every fill of it is proven, so that nothing about it is open.
+    /// Whether it ended long enough before `time` and every fill of it is proven, so that nothing about it is open.
     pub fn is_done_before(&self, time: Timestamp) -> bool {
-        self.ended.is_some_and(|ended| ended < time) && self.settled == self.booked
+        self.ended.is_some_and(|ended| ended.plus_ms(KEPT_MS) < time) && self.settled == self.booked
     }
 }
 
