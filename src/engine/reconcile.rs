@@ -181,6 +181,11 @@ impl ExchangeControl {
                 let fact = Fact { symbol, side, quantity, price, fee, reason };
                 self.book_fact(desk, index, &fact, "forced", fill.trade_id.as_str());
             }
+            for index in self.venues[venue].members.clone() {
+                if let Some(live) = self.accounts[index].exchange.live_mut() {
+                    live.note_forced(made.venue_order_id);
+                }
+            }
         }
     }
 

@@ -410,7 +410,8 @@ impl Simulation {
             self.move_prices();
         }
         self.commit();
-        self.advance(120_000);
+        // The fills of an order that still rests are proven with the next snapshot.
+        self.advance(400_000);
         self.check_fold();
     }
 

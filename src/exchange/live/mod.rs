@@ -11,12 +11,13 @@
 mod asking;
 mod behind;
 mod booking;
+mod forced;
 pub mod in_flight;
 pub mod sane;
 mod shadow;
 pub mod stops;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use self::in_flight::{Ground, InFlight};
 use self::shadow::Shadow;
@@ -54,6 +55,8 @@ pub struct LiveExchange {
     orders: BTreeMap<ClientOrderId, InFlight>,
     /// The venue's ids of them.
     by_venue: BTreeMap<VenueOrderId, ClientOrderId>,
+    /// The venue's orders that were booked as forced.
+    forced: BTreeSet<VenueOrderId>,
     stops: Stops,
     shadow: Shadow,
 }
@@ -63,7 +66,8 @@ impl LiveExchange {
     pub fn new(settings: LiveSettings, paper: PaperSettings) -> LiveExchange {
         let (orders, by_venue) = (BTreeMap::new(), BTreeMap::new());
         let ground = Ground { settings, position_mode: PositionMode::Net };
-        LiveExchange { ground, orders, by_venue, stops: Stops::default(), shadow: Shadow::new(paper) }
+        let (stops, shadow) = (Stops::default(), Shadow::new(paper));
+        LiveExchange { ground, orders, by_venue, forced: BTreeSet::new(), stops, shadow }
     }
 
     /// How the account holds positions.
@@ -153,7 +157,7 @@ impl LiveExchange {
         let named = state.order_id.or_else(|| self.by_venue.get(&state.venue_order_id).copied());
         let known = self.by_venue.get(&state.venue_order_id).copied().or(named);
         let Some(order_id) = known.filter(|id| self.orders.contains_key(id)) else {
-            return self.stops.on_made(at, state, reports);
+            return !self.is_forced(state.venue_order_id) && self.stops.on_made(at, state, reports);
         };
         self.by_venue.insert(state.venue_order_id, order_id);
         self.with(at, order_id, reports, |flight, _, out| flight.on_order(at, state, out))
@@ -163,16 +167,6 @@ impl LiveExchange {
     pub fn on_fill(&mut self, at: Timestamp, fill: &VenueFill, reports: &mut Vec<ExecutionReport>) -> bool {
         let Some(order_id) = self.by_venue.get(&fill.venue_order_id).copied() else { return false };
         self.with(at, order_id, reports, |flight, _, out| flight.on_fill(at, fill, out))
-    }
-
-    /// Whether an order of the venue's is one of these.
-    pub fn knows(&self, id: VenueOrderId) -> bool {
-        self.by_venue.contains_key(&id)
-    }
-
-    /// Whether a stop of this strategy became this order.
-    pub fn made_stop(&self, state: &OrderState) -> bool {
-        self.stops.made(state).is_some()
     }
 
     /// Looks up what a complete list of the open orders, asked for at `asked`, does not name though it should.
