@@ -312,7 +312,7 @@ impl ExchangeControl {
     }
 
     /// Cancels the reduce-only orders of a symbol that would do more than close its position: resting ones before
-    /// those on their way, newer ones before older.
+    /// those on their way, newer ones before older. One that waits to be sent is cut instead.
     fn cancel_excess(
         &mut self,
         desk: &Desk<'_>,
@@ -326,7 +326,8 @@ impl ExchangeControl {
         let beside = self.splits_flips(desk.state(), index);
         let mut exits: Vec<&Order> = self
             .open_orders(desk.state(), index)
-            .filter(|order| order.symbol == symbol && order.reduce_only && !(beside && is_sent_exit(order)))
+            .filter(|order| order.symbol == symbol && order.reduce_only)
+            .filter(|order| !(beside && is_sent_exit(order)) || self.waits_behind(index, order))
             .collect();
         exits.sort_by_key(|order| (!is_sent_exit(order), order.created, order.order_id));
         let mut left = position.abs();
@@ -334,6 +335,10 @@ impl ExchangeControl {
             let opposes = order.remaining_signed().is_negative() != position.is_negative();
             if opposes && order.remaining() <= left {
                 left -= order.remaining();
+            } else if opposes && left.is_positive() && self.waits_behind(index, order) {
+                let live = self.accounts[index].exchange.live_mut();
+                live.into_iter().for_each(|live| live.cut_waiting(order.order_id, left, reports));
+                left = Quantity::ZERO;
             } else {
                 let (order_id, reason) = (order.order_id, OrderReason::ReduceOnly);
                 self.accounts[index].exchange.cancel(desk.at, order_id, reason, reports);

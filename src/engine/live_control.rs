@@ -16,7 +16,7 @@ use super::state::State;
 use crate::exchange::live::{LiveExchange, sane};
 use crate::model::amount::Quantity;
 use crate::model::ids::{ClientOrderId, StrategyId, Symbol, VenueOrderId};
-use crate::model::order::{OrderReason, OrderStatus};
+use crate::model::order::{Order, OrderReason, OrderStatus};
 use crate::model::report::ExecutionReport;
 use crate::model::time::Timestamp;
 use crate::model::trading::{
@@ -352,6 +352,11 @@ impl ExchangeControl {
              another strategy of the account the other side; stop both, and close what the venue holds by hand"
         );
         desk.alert(AlertLevel::Error, "exit_overshot", Some(strategy), text);
+    }
+
+    /// Whether an order waits for others at its exchange.
+    pub(super) fn waits_behind(&self, index: usize, order: &Order) -> bool {
+        self.accounts[index].exchange.live().is_some_and(|live| live.waits_behind(order.order_id))
     }
 
     /// After a refused exit the next one waits, longer each time, up to a minute.

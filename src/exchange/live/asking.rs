@@ -33,10 +33,6 @@ impl InFlight {
         if self.note.ended.is_some() || self.cancel_wanted().is_some() {
             return;
         }
-        if reason == OrderReason::ReduceOnly && !self.behind.is_empty() {
-            // It is cut to what is left to close when it is sent.
-            return;
-        }
         if self.waits_to_send() {
             return self.end(at, OrderStatus::Cancelled, Some(reason), out);
         }

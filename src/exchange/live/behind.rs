@@ -3,14 +3,15 @@
 //! Where long and short positions lie beside each other, the part of a flip that opens waits until the other side is
 //! closed: a ledger has one side of a pair, so the venue must not hold both. It is given up after [`SEND_MS_MAX`], as
 //! any entry. Where several strategies share an account, an exit at the market waits until resting exits that are being
-//! taken back have ended, and is cut by what they filled meanwhile: reduce-only protects the account's position, not
-//! the part of it that is another strategy's. It is sent in any case after [`BEHIND_MS_MAX`].
+//! taken back have ended: reduce-only protects the account's position, not the part of it that is another strategy's.
+//! Whoever knows the position cuts it meanwhile ([`LiveExchange::cut_waiting`]). It is sent in any case after
+//! [`BEHIND_MS_MAX`].
 
 use super::LiveExchange;
 use super::in_flight::{InFlight, SEND_MS_MAX, Step};
 use crate::model::amount::Quantity;
 use crate::model::ids::ClientOrderId;
-use crate::model::order::{Order, OrderReason, OrderStatus, OrderType, Side};
+use crate::model::order::{Order, OrderStatus, OrderType, Side};
 use crate::model::report::ExecutionReport;
 use crate::model::time::Timestamp;
 use crate::model::trading::{PositionMode, PositionSide};
@@ -22,8 +23,8 @@ const BEHIND_MS_MAX: i64 = 60_000;
 const NOT_CLOSED: &str = "the other side of the position was not closed";
 
 impl LiveExchange {
-    /// What an order must wait for, and what of it is filled now.
-    pub(super) fn before(&self, order: &Order) -> Vec<(ClientOrderId, Quantity)> {
+    /// What an order must wait for.
+    pub(super) fn before(&self, order: &Order) -> Vec<ClientOrderId> {
         let is_before = |flight: &&InFlight| {
             let other = &flight.order;
             let exit = (other.symbol, other.side) == (order.symbol, order.side) && other.reduce_only;
@@ -34,16 +35,27 @@ impl LiveExchange {
             };
             exit && waits && flight.note.ended.is_none()
         };
-        let before = self.orders.values().filter(is_before);
-        before.map(|flight| (flight.order.order_id, flight.note.booked.quantity)).collect()
+        self.orders.values().filter(is_before).map(|flight| flight.order.order_id).collect()
+    }
+
+    /// Whether an order waits for others, so that it can be cut.
+    pub fn waits_behind(&self, order_id: ClientOrderId) -> bool {
+        self.orders.get(&order_id).is_some_and(|flight| !flight.behind.is_empty())
+    }
+
+    /// Makes an order that waits one for less: `left`, which is positive, is all that there is to close.
+    pub fn cut_waiting(&mut self, order_id: ClientOrderId, left: Quantity, out: &mut Vec<ExecutionReport>) {
+        if let Some(flight) = self.orders.get_mut(&order_id).filter(|flight| !flight.behind.is_empty()) {
+            flight.order.quantity = left;
+            out.push(ExecutionReport::Cut { order_id, quantity: left });
+        }
     }
 
     /// Makes due what waited for orders that have ended by now. It is not sent at once, because what they filled must
     /// be booked first.
     pub(super) fn wake_behind(&mut self, at: Timestamp) {
         let ended = |id: &ClientOrderId| self.orders.get(id).is_none_or(|other| other.note.ended.is_some());
-        let over =
-            |flight: &&InFlight| !flight.behind.is_empty() && flight.behind.iter().all(|(id, _)| ended(id));
+        let over = |flight: &&InFlight| !flight.behind.is_empty() && flight.behind.iter().all(ended);
         let over: Vec<ClientOrderId> =
             self.orders.values().filter(over).map(|flight| flight.order.order_id).collect();
         for order_id in over {
@@ -58,21 +70,16 @@ impl LiveExchange {
         let due: Vec<ClientOrderId> =
             self.orders.values().filter(due).map(|flight| flight.order.order_id).collect();
         for order_id in due {
-            let (mut meanwhile, mut closed) = (Quantity::ZERO, true);
-            for (id, before) in &self.orders[&order_id].behind {
-                let Some(other) = self.orders.get(id) else {
-                    closed = false;
-                    continue;
-                };
-                meanwhile += other.note.booked.quantity - *before;
-                closed &= other.note.ended.is_some() && other.order.status == OrderStatus::Filled;
-            }
+            let filled = |id: &ClientOrderId| {
+                let before = self.orders.get(id);
+                before.is_some_and(|before| before.order.status == OrderStatus::Filled)
+            };
+            let closed = self.orders[&order_id].behind.iter().all(filled);
             let flight = self.orders.get_mut(&order_id).expect("it was there just now");
             flight.behind.clear();
-            if !flight.order.reduce_only && !closed {
-                flight.absent(at, NOT_CLOSED, out);
-            } else if !flight.order.reduce_only || flight.cut(at, meanwhile, out) {
-                flight.send(at, &self.ground, out);
+            match flight.order.reduce_only || closed {
+                true => flight.send(at, &self.ground, out),
+                false => flight.absent(at, NOT_CLOSED, out),
             }
             self.shadow.on_note(at, flight.note(), out);
         }
@@ -84,28 +91,13 @@ impl InFlight {
     pub(super) fn wait_behind(
         &mut self,
         at: Timestamp,
-        behind: Vec<(ClientOrderId, Quantity)>,
+        behind: Vec<ClientOrderId>,
         out: &mut Vec<ExecutionReport>,
     ) {
         self.behind = behind;
         let wait_ms = if self.order.reduce_only { BEHIND_MS_MAX } else { SEND_MS_MAX };
         self.next = Some((at.plus_ms(wait_ms), Step::Release));
         out.push(ExecutionReport::Noted(Box::new(self.note.clone())));
-    }
-
-    /// Takes off what others closed of it; `false` when nothing is left.
-    fn cut(&mut self, at: Timestamp, closed: Quantity, out: &mut Vec<ExecutionReport>) -> bool {
-        if !closed.is_positive() {
-            return true;
-        }
-        let left = self.order.quantity - closed;
-        if !left.is_positive() {
-            self.end(at, OrderStatus::Cancelled, Some(OrderReason::ReduceOnly), out);
-            return false;
-        }
-        self.order.quantity = left;
-        out.push(ExecutionReport::Cut { order_id: self.order.order_id, quantity: left });
-        true
     }
 }
 

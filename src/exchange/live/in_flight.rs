@@ -6,7 +6,6 @@
 //! arrived is rejected; an exit is sent again.
 
 use super::LiveSettings;
-use crate::model::amount::Quantity;
 use crate::model::ids::{ClientOrderId, VenueOrderId};
 use crate::model::live::{LiveNote, LiveOrder};
 use crate::model::order::{Order, OrderReason, OrderStatus, OrderType};
@@ -45,9 +44,8 @@ pub struct InFlight {
     pub(super) order: Order,
     pub(super) note: LiveNote,
     pub(super) next: Option<(Timestamp, Step)>,
-    /// The orders that it waits for before it is sent, and what they had filled when it began to, see
-    /// [`super::behind`].
-    pub(super) behind: Vec<(ClientOrderId, Quantity)>,
+    /// The orders that it waits for before it is sent, see [`super::behind`].
+    pub(super) behind: Vec<ClientOrderId>,
     /// Lookups or sendings since something new was heard.
     pub(super) tries: u32,
     /// When the venue was first known to have it.

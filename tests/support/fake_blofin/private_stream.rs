@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use futures_util::{SinkExt, StreamExt};
+use futures_util::SinkExt;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
@@ -11,7 +11,7 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 
 use super::private_rest::{gossip, sign};
-use super::{Chaos, SILENCE_MAX, Shared, now_ms, stream};
+use super::{Chaos, Shared, now_ms, stream};
 
 /// For a private stream: rows of a channel, or its end.
 #[derive(Clone, Debug)]
@@ -57,12 +57,12 @@ impl Client {
                     Some(PrivateOrder::Push { key, channel, row }) => self.push(&key, channel, row).await,
                     Some(PrivateOrder::Close) | None => false,
                 },
-                inbound = tokio::time::timeout(SILENCE_MAX, self.socket.next()) => match inbound {
-                    Ok(Some(Ok(Message::Text(text)))) if text.as_str() == "ping" => self.send("pong".into()).await,
-                    Ok(Some(Ok(Message::Text(text)))) => self.hear(text.as_str()).await,
-                    Ok(Some(Ok(_))) => true,
-                    Ok(_) => false,
-                    Err(_) => {
+                inbound = stream::heard(&mut self.socket) => match inbound {
+                    Some(Some(Ok(Message::Text(text)))) if text.as_str() == "ping" => self.send("pong".into()).await,
+                    Some(Some(Ok(Message::Text(text)))) => self.hear(text.as_str()).await,
+                    Some(Some(Ok(_))) => true,
+                    Some(_) => false,
+                    None => {
                         self.shared.violated("no ping within 30 s on a private stream".into());
                         false
                     }
