@@ -185,7 +185,7 @@ impl State {
             Record::Published { through } => self.published = self.published.max(*through),
             Record::Poisoned { strategy, id, time } => {
                 let result = poisoned_result(*strategy, id, *time);
-                self.signals.insert(*time, *strategy, id, Decided { fingerprint: None, result });
+                self.signals.insert(*time, *strategy, id, &Decided { fingerprint: None, result });
             }
             Record::Announced(device) if device.components.is_empty() => {
                 self.announced.remove(&device.topic);
@@ -281,7 +281,7 @@ impl State {
             state.last_error = Some(format!("{}: {}", refusal.reason.as_str(), refusal.detail));
         }
         let decided = Decided { fingerprint: Some(record.fingerprint), result: record.result.clone() };
-        self.signals.insert(record.result.time, record.strategy, &record.id, decided);
+        self.signals.insert(record.result.time, record.strategy, &record.id, &decided);
     }
 
     fn apply_order(&mut self, order: &Order) {

@@ -58,7 +58,7 @@ impl StrategyManager {
             let refusal = Refusal::new(Reason::UnknownStrategy, detail);
             return published(desk, result_of(desk.at, message, Outcome::Rejected(refusal)));
         };
-        if let Some(decided) = desk.state().signals.find(desk.at, settings.id, &signal.id).cloned() {
+        if let Some(decided) = desk.state().signals.find(desk.at, settings.id, &signal.id) {
             let result = repeat(desk.at, message, signal, &decided);
             return published(desk, result);
         }

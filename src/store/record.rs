@@ -13,7 +13,7 @@ use crate::model::amount::Quantity;
 pub const RECORD_VERSION: u8 = 1;
 /// The version of checkpoints that is written: it is raised whenever the state has other fields. An older checkpoint
 /// is no damage: it is passed over, and made anew from the journal.
-pub const STATE_VERSION: u8 = 4;
+pub const STATE_VERSION: u8 = 5;
 
 /// A frame or checkpoint that does not hold what it should.
 #[derive(Debug, thiserror::Error)]
