@@ -6,7 +6,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
 use crate::model::ids::{SignalId, StrategyId};
@@ -31,14 +32,14 @@ pub struct Decided {
 }
 
 /// A [`Decided`] in its binary form, which can always be read.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "Box<[u8]>")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Packed(Box<[u8]>);
 
 impl Packed {
     fn new(decided: &Decided) -> Packed {
         let bytes = postcard::to_allocvec(decided).expect("a decision always has a binary form");
-        Packed(bytes.into_boxed_slice())
+        // Copied, because a vector that shrinks leaves a hole behind it.
+        Packed(bytes.as_slice().into())
     }
 
     fn open(&self) -> Decided {
@@ -46,12 +47,17 @@ impl Packed {
     }
 }
 
-impl TryFrom<Box<[u8]>> for Packed {
-    type Error = postcard::Error;
+impl Serialize for Packed {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(&self.0)
+    }
+}
 
-    fn try_from(bytes: Box<[u8]>) -> Result<Packed, postcard::Error> {
-        postcard::from_bytes::<Decided>(&bytes)?;
-        Ok(Packed(bytes))
+impl<'de> Deserialize<'de> for Packed {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Packed, D::Error> {
+        let bytes: &[u8] = Deserialize::deserialize(deserializer)?;
+        postcard::from_bytes::<Decided>(bytes).map_err(D::Error::custom)?;
+        Ok(Packed(bytes.into()))
     }
 }
 

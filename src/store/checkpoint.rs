@@ -107,31 +107,31 @@ fn read_file(path: &Path) -> Result<Found, StoreError> {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Found::Nothing),
         result => file::named(result, "open", path)?,
     };
-    let mut bytes = Vec::new();
-    let limit = (HEADER_BYTES + PAYLOAD_BYTES_MAX) as u64;
-    file::named(file.take(limit + 1).read_to_end(&mut bytes), "read", path)?;
-    if bytes.len() < MAGIC.len() + 2 || bytes[..MAGIC.len()] != MAGIC {
+    let (mut header, mut payload) = (Vec::new(), Vec::new());
+    file::named((&file).take(HEADER_BYTES as u64).read_to_end(&mut header), "read", path)?;
+    if header.len() < MAGIC.len() + 2 || header[..MAGIC.len()] != MAGIC {
         return Ok(Found::Damaged("this is not a checkpoint"));
     }
     // The format comes before the checksum: a newer header may be checked in another way.
-    let version = u16::from_le_bytes(array(&bytes, 8));
+    let version = u16::from_le_bytes(array(&header, 8));
     if version > FORMAT_VERSION {
         return Err(StoreError::Newer { file: path.to_owned(), version, supported: FORMAT_VERSION });
     }
     if version != FORMAT_VERSION {
         return Ok(Found::Damaged("there is no such format version"));
     }
-    if bytes.len() < HEADER_BYTES
-        || u64::from_le_bytes(array(&bytes, 24)) != (bytes.len() - HEADER_BYTES) as u64
-    {
+    let length = file::named(file.metadata(), "look at", path)?.len();
+    let fits = length.checked_sub(HEADER_BYTES as u64).filter(|bytes| *bytes <= PAYLOAD_BYTES_MAX as u64);
+    let Some(bytes) = fits.filter(|bytes| u64::from_le_bytes(array(&header, 24)) == *bytes) else {
         return Ok(Found::Damaged("the length in its header is not that of the file"));
-    }
-    if crc32fast::hash(&bytes[16..]) != u32::from_le_bytes(array(&bytes, 12)) {
+    };
+    payload.reserve_exact(bytes as usize);
+    file::named(file.take(bytes).read_to_end(&mut payload), "read", path)?;
+    let sequence = u64::from_le_bytes(array(&header, 16));
+    if header[12..16] != encode_header(sequence, &payload)[12..16] {
         return Ok(Found::Damaged("its checksum is wrong"));
     }
-    let sequence = u64::from_le_bytes(array(&bytes, 16));
-    let (file, payload) = (path.to_owned(), bytes.split_off(HEADER_BYTES));
-    Ok(Found::Whole(Checkpoint { file, sequence, payload }))
+    Ok(Found::Whole(Checkpoint { file: path.to_owned(), sequence, payload }))
 }
 
 fn encode_header(sequence: u64, payload: &[u8]) -> [u8; HEADER_BYTES] {
