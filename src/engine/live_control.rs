@@ -25,7 +25,8 @@ use crate::model::trading::{
 
 /// An account is asked for everything at least this often, in milliseconds.
 pub const SNAPSHOT_MS: i64 = 300_000;
-/// How long an answer may take before it is asked for again, in milliseconds.
+/// How long an answer may take before it is asked for again, in milliseconds; each time twice as long, up to 8 minutes:
+/// the pages of a large account take so long.
 const SNAPSHOT_ANSWER_MS: i64 = 30_000;
 /// How long a fill may wait for its proof before it is asked for, in milliseconds.
 const PROOF_MS: i64 = 5_000;
@@ -63,6 +64,8 @@ pub struct VenueAccount {
     pub(super) booked_at: Timestamp,
     /// The snapshot that is waited for, by the time when it was asked for.
     pub(super) asked: Option<Timestamp>,
+    /// How many questions before it had no answer in time.
+    pub(super) unanswered: u32,
     /// When the next one is asked for.
     pub(super) due: Option<Timestamp>,
     /// When the last one was taken over.
@@ -89,6 +92,7 @@ impl VenueAccount {
                 foreign: Vec::new(),
                 booked_at: Timestamp::MIN,
                 asked: None,
+                unanswered: 0,
                 due: None,
                 taken: None,
             }
@@ -154,7 +158,7 @@ impl ExchangeControl {
         let account = &mut self.venues[venue];
         account.down_since = if up { None } else { account.down_since.or(Some(at)) };
         if up {
-            (account.asked, account.due) = (None, Some(at));
+            (account.asked, account.due, account.unanswered) = (None, Some(at), 0);
             (account.clean, account.suspects) = (false, None);
         }
     }
@@ -180,8 +184,7 @@ impl ExchangeControl {
             return;
         }
         let account = &mut self.venues[venue];
-        account.asked = None;
-        account.taken = Some(desk.at);
+        (account.asked, account.unanswered, account.taken) = (None, 0, Some(desk.at));
         account.due = Some(desk.at.plus_ms(SNAPSHOT_MS));
         let orders = || snapshot.orders.iter().chain(&snapshot.orders_ended);
         let named: Vec<VenueOrderId> = orders().map(|order| order.venue_order_id).collect();
@@ -240,7 +243,7 @@ impl ExchangeControl {
     }
 
     fn snapshot_due(&self, venue: &VenueAccount) -> Option<Timestamp> {
-        let waited = venue.asked.map(|asked| asked.plus_ms(SNAPSHOT_ANSWER_MS));
+        let waited = venue.asked.map(|asked| asked.plus_ms(SNAPSHOT_ANSWER_MS << venue.unanswered.min(4)));
         if waited.is_some() {
             return waited;
         }
@@ -280,7 +283,8 @@ impl ExchangeControl {
         let known = desk.state().live.accounts.get(&account).cloned().unwrap_or_default();
         let since = known.since.unwrap_or(desk.at).plus_ms(-SINCE_MS);
         let request = VenueRequest::Snapshot { asked: desk.at, fills_after: known.last_fill, since };
-        self.venues[venue].asked = Some(desk.at);
+        let asked = self.venues[venue].asked.replace(desk.at);
+        self.venues[venue].unanswered += u32::from(asked.is_some());
         desk.emit(Effect::Send(Box::new(Dispatch { account, request })));
     }
 

@@ -137,19 +137,17 @@ impl ExchangeControl {
                 return Err(Refusal::new(Reason::NettingConflict, detail));
             }
         }
-        let Some(balance) = venue.balance else {
-            let detail = format!("what account {} has free is not known yet", venue.settings.id);
-            return Err(Refusal::new(Reason::InsufficientBalance, detail));
-        };
+        // The gate lets nothing pass before a snapshot, which brings this; what is not known is not free.
+        let available = venue.balance.map_or(Money::ZERO, |balance| balance.available);
         // Entries that the venue may not have seen yet are not in its figure.
         let underway: Money =
             venue.members.iter().map(|member| self.underway(state, *member, venue.balance_at)).sum();
         let leverage = Ratio::new(venue.settings.leverage.into());
-        let free = balance.available.times(leverage) - underway;
+        let free = available.times(leverage) - underway;
         if notional > free {
             let detail = format!(
-                "the order opens {notional}, but account {} has {} free x leverage {leverage}, {underway} underway",
-                venue.settings.id, balance.available
+                "the order opens {notional}, but account {} has {available} free x leverage {leverage}, {underway} underway",
+                venue.settings.id
             );
             return Err(Refusal::new(Reason::InsufficientBalance, detail));
         }

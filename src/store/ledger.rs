@@ -272,3 +272,34 @@ pub fn for_each_record(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::store::fixture;
+
+    #[test]
+    fn a_checkpoint_that_does_not_follow_from_the_journal_is_told() {
+        let records = fixture::records(2);
+        let (all, last) = (records.len(), records.len() as u64);
+        let folded = |count: usize| {
+            let mut state = State::default();
+            records[..count].iter().for_each(|record| state.apply(record));
+            encode_state(&state)
+        };
+        let check = |sequence: u64, state: &[u8], fits: fn(&Result<Verified, LedgerError>) -> bool| {
+            let dir = TempDir::new().unwrap();
+            let (mut ledger, _) = Ledger::open(dir.path()).unwrap();
+            ledger.append(1, &records).unwrap();
+            drop(ledger);
+            checkpoint::write(dir.path(), sequence, state).unwrap();
+            let verified = verify(dir.path());
+            assert!(fits(&verified), "{sequence}: {verified:?}");
+        };
+        check(last, &folded(all), |verified| matches!(verified, Ok(found) if found.checkpoint.is_some()));
+        check(last, &folded(all - 1), |verified| matches!(verified, Err(LedgerError::Differs { .. })));
+        check(last + 1, &folded(all), |verified| matches!(verified, Err(LedgerError::Lost { .. })));
+    }
+}

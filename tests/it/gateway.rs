@@ -2,6 +2,8 @@
 
 mod config;
 mod faults;
+mod kept_away;
+mod large;
 mod rates;
 mod secrets;
 mod simulation;

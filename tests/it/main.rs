@@ -42,6 +42,7 @@ mod parity;
 mod poison;
 mod promises;
 mod properties;
+mod requests;
 mod scenarios;
 mod signal_rate;
 mod simulation;

@@ -28,5 +28,8 @@ async fn three_weeks_are_no_more_than_one() {
         grown < 13 * 64 * load.strategies + week.signals * 3,
         "{grown} bytes in 13 days: {week:?} {last:?}"
     );
+    // The month ended, so the journal has begun another file.
+    let files = std::fs::read_dir(folder.path().join("store/journal")).expect("the journal");
+    assert_eq!(files.count(), 2);
     assert_eq!(months.answered(), [("filled".to_owned(), 21 * load.signals_a_day)]);
 }

@@ -37,7 +37,7 @@ scenarios! {
     levels flatten exits_pass margin liquidation limits daily_loss daily_loss_fees drawdown prices
     stale throttle day_roll kpis configuration restart ticks store resting_flips resting_exits exit_fees
     live_accounts live_drift live_orders live_reconcile live_reconcile_accounts live_exits live_exit_waits
-    live_stops live_stops_lost live_sides live_forced limits_basis
+    live_stops live_stops_gone live_stops_lost live_sides live_forced limits_basis
     alerts price_deviation signal_rate requests stops stops_resting stops_late
 }
 

@@ -30,7 +30,7 @@ use tradebus::store::storage::EngineKind;
 
 use super::random::Random;
 
-const START: &str = "2026-01-01T00:00:00Z";
+const START: &str = "2026-01-20T00:00:00Z";
 const STORE_ID: &str = "00112233445566778899aabbccddeeff";
 const MINUTE_MS: i64 = 60_000;
 const MINUTES_OF_DAY: u64 = 1_440;

@@ -10,11 +10,12 @@ use std::time::Duration;
 use secrecy::ExposeSecret;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::rustls::ClientConfig;
 
 use super::account::Account;
 use super::orders::is_foreign;
+use crate::daemon::backoff::backoff;
 use crate::daemon::feed::blofin::link::{self, Gate, Link, LinkEvent};
 use crate::model::trading::VenueReport;
 use crate::venue::blofin::private::login::{Channel, login, subscribe};
@@ -64,6 +65,12 @@ pub struct PrivateStream {
     awaits_check: bool,
     /// A state that found no room yet, the newest.
     pending: Option<VenueReport>,
+    /// Connections in a row on which the venue refused something.
+    refusals: u32,
+    /// How long the next connection waits for that.
+    pause: Duration,
+    /// Since when the link is up.
+    up_since: Option<Instant>,
 }
 
 struct Open {
@@ -83,6 +90,9 @@ impl PrivateStream {
             subscribed: Vec::new(),
             awaits_check: false,
             pending: None,
+            refusals: 0,
+            pause: Duration::ZERO,
+            up_since: None,
         }
     }
 
@@ -91,13 +101,16 @@ impl PrivateStream {
         self.failures = 0;
         if std::mem::take(&mut self.awaits_check) {
             tracing::info!(account = %account.setup.id, "blofin: private stream is up");
+            self.up_since = Some(Instant::now());
             account.report(VenueReport::Link { up: true, text: String::new() }).await;
         }
     }
 
     /// Opens the stream if it is not, and waits for what it says. Nothing is lost when this is given up meanwhile.
     pub async fn receive(&mut self) -> Option<LinkEvent> {
-        self.open.get_or_insert_with(|| open(&self.link)).events.recv().await.map(|(_, event)| event)
+        let pause = &mut self.pause;
+        let open = self.open.get_or_insert_with(|| open(&self.link, std::mem::take(pause)));
+        open.events.recv().await.map(|(_, event)| event)
     }
 
     /// Takes what [`PrivateStream::receive`] gave, and reports what it means.
@@ -141,7 +154,8 @@ impl PrivateStream {
             }
             Ok(Frame::Error { code, text }) => {
                 let text = account.client.keys().scrub(&text);
-                News::Down(format!("refused by the venue: {text} ({code})"))
+                let wait_s = self.begin_anew().as_secs();
+                News::Down(format!("refused by the venue: {text} ({code}); tried again in {wait_s} s"))
             }
             Ok(Frame::Data { channel, rows }) => {
                 let all = reports(channel, &rows, &account.instruments(), &self.currency);
@@ -183,6 +197,18 @@ impl PrivateStream {
         news
     }
 
+    /// Ends a connection on which the venue refused something: it may stay open, but is never whole again. Gives how
+    /// long the next one waits.
+    fn begin_anew(&mut self) -> Duration {
+        let was_good = self.up_since.take().is_some_and(|up| up.elapsed() > backoff(self.refusals, 0));
+        self.refusals = if was_good { 0 } else { self.refusals };
+        self.pause = backoff(self.refusals, u64::from(self.refusals));
+        self.refusals = self.refusals.saturating_add(1);
+        (self.open, self.awaits_check) = (None, false);
+        self.subscribed.clear();
+        self.pause
+    }
+
     fn send(&self, frame: String) {
         // A stream that is down is told everything when it is back.
         let _ = self.open.as_ref().map(|open| open.frames.try_send(frame));
@@ -197,7 +223,8 @@ impl PrivateStream {
     }
 }
 
-fn open(link: &PrivateLink) -> Open {
+/// Opens a stream after a pause.
+fn open(link: &PrivateLink, pause: Duration) -> Open {
     let (frames, inbox) = mpsc::channel(FRAMES_MAX);
     let (outbox, events) = mpsc::channel(FRAMES_MAX);
     let link = Link {
@@ -208,6 +235,11 @@ fn open(link: &PrivateLink) -> Open {
         index: 0,
     };
     let mut tasks = JoinSet::new();
-    tasks.spawn(link::keep(link, inbox, outbox));
+    tasks.spawn(async move {
+        tokio::select! {
+            () = sleep(pause) => link::keep(link, inbox, outbox).await,
+            () = outbox.closed() => {}
+        }
+    });
     Open { frames, events, tasks }
 }

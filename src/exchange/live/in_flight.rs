@@ -25,8 +25,8 @@ pub const ARRIVAL_MS_MAX: i64 = 75_000;
 pub(super) const SETTLE_MS: i64 = 2_000;
 /// The first and the longest pause between two lookups, or between two sendings of an exit, in milliseconds.
 const PAUSE_MS: [i64; 2] = [1_000, 30_000];
-/// After this many failures to send an exit a person is told.
-const TRIES_TOLD: u32 = 3;
+/// After this many failures to send an exit or a stop a person is told.
+pub(super) const TRIES_TOLD: u32 = 3;
 
 /// What every order of an exchange stands on.
 #[derive(Clone, Debug)]

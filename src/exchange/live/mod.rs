@@ -101,7 +101,7 @@ impl LiveExchange {
         report: &VenueReport,
         reports: &mut Vec<ExecutionReport>,
     ) -> bool {
-        if self.stops.on_report(at, report, &self.ground, reports) {
+        if self.stops.on_report(at, report, reports) {
             return true;
         }
         match report {
@@ -264,7 +264,7 @@ impl LiveExchange {
                 self.shadow.on_note(at, flight.note(), reports);
             }
         }
-        self.stops.on_due(at, reports);
+        self.stops.on_due(at, &self.ground, reports);
     }
 }
 

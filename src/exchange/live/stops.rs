@@ -8,7 +8,9 @@
 use std::collections::BTreeMap;
 
 use super::behind::position_side;
-use super::in_flight::{ANSWER_MS_MAX, ARRIVAL_MS_MAX, Ground, SEND_MS_MAX, SETTLE_MS, pause_ms};
+use super::in_flight::{
+    ANSWER_MS_MAX, ARRIVAL_MS_MAX, Ground, SEND_MS_MAX, SETTLE_MS, Step, TRIES_TOLD, pause_ms,
+};
 use crate::model::amount::Price;
 use crate::model::ids::{ClientOrderId, StrategyId, Symbol, VenueOrderId};
 use crate::model::instrument::Instrument;
@@ -34,7 +36,7 @@ pub struct Stops {
 #[derive(Debug)]
 struct StopFlight {
     live: LiveStop,
-    due: Option<Timestamp>,
+    next: Option<(Timestamp, Step)>,
     tries: u32,
     /// Whether the venue does not keep it, so that its prices are watched here.
     watched: bool,
@@ -59,7 +61,7 @@ impl Stops {
 
     /// After a restart: what may be at the venue.
     pub fn restore(&mut self, live: &LiveStop) {
-        let flight = StopFlight { live: live.clone(), due: None, tries: 0, watched: false, touched: None };
+        let flight = StopFlight { live: live.clone(), next: None, tries: 0, watched: false, touched: None };
         self.flights.insert(live.stop.stop_id, flight);
     }
 
@@ -113,19 +115,13 @@ impl Stops {
             leaves: false,
             gone: false,
         };
-        let mut flight = StopFlight { live, due: None, tries: 0, watched: false, touched: None };
+        let mut flight = StopFlight { live, next: None, tries: 0, watched: false, touched: None };
         flight.place(at, ground, out);
         self.flights.insert(stop.stop_id, flight);
     }
 
     /// Takes what the venue says about one stop; `false` when it is none of these.
-    pub fn on_report(
-        &mut self,
-        at: Timestamp,
-        report: &VenueReport,
-        ground: &Ground,
-        out: &mut Vec<ExecutionReport>,
-    ) -> bool {
+    pub fn on_report(&mut self, at: Timestamp, report: &VenueReport, out: &mut Vec<ExecutionReport>) -> bool {
         let id = match report {
             VenueReport::Stop(state) => state.stop_id,
             VenueReport::Acknowledged { order_id, .. }
@@ -137,7 +133,7 @@ impl Stops {
             _ => None,
         };
         let Some(flight) = id.and_then(|id| self.flights.get_mut(&id)) else { return false };
-        flight.on_report(at, report, ground, out);
+        flight.on_report(at, report, out);
         self.flights.retain(|_, flight| !flight.live.gone);
         true
     }
@@ -230,13 +226,17 @@ impl Stops {
 
     /// When something is due.
     pub fn next_due(&self) -> Option<Timestamp> {
-        self.flights.values().filter_map(|flight| flight.due).min()
+        self.flights.values().filter_map(|flight| Some(flight.next?.0)).min()
     }
 
     /// Does what is due.
-    pub fn on_due(&mut self, at: Timestamp, out: &mut Vec<ExecutionReport>) {
-        for flight in self.flights.values_mut().filter(|flight| flight.due.is_some_and(|due| due <= at)) {
-            flight.look_up(at, out);
+    pub fn on_due(&mut self, at: Timestamp, ground: &Ground, out: &mut Vec<ExecutionReport>) {
+        for flight in self.flights.values_mut() {
+            match flight.next {
+                Some((due, Step::Send)) if due <= at => flight.place(at, ground, out),
+                Some((due, _)) if due <= at => flight.look_up(at, out),
+                _ => {}
+            }
         }
     }
 }
@@ -257,13 +257,13 @@ impl StopFlight {
             position_side: position_side(ground.position_mode, stop.side, true),
             expires: self.live.expires,
         })))));
-        self.due = Some(self.live.expires.plus_ms(ANSWER_MS_MAX));
+        self.next = Some((self.live.expires.plus_ms(ANSWER_MS_MAX), Step::LookUp));
     }
 
     /// It is not wanted any more. One that may be on its way is looked up first.
     fn leave(&mut self, at: Timestamp, out: &mut Vec<ExecutionReport>) {
         self.live.leaves = true;
-        if self.watched {
+        if self.watched || self.waits_to_send() {
             return self.gone(out);
         }
         self.note(out);
@@ -279,36 +279,32 @@ impl StopFlight {
             symbol: self.live.stop.symbol,
         })));
         self.tries += 1;
-        self.due = Some(at.plus_ms(SETTLE_MS.max(pause_ms(self.tries))));
+        self.next = Some((at.plus_ms(SETTLE_MS.max(pause_ms(self.tries))), Step::LookUp));
     }
 
     fn look_up(&mut self, at: Timestamp, out: &mut Vec<ExecutionReport>) {
         let (stop_id, symbol) = (self.live.stop.stop_id, self.live.stop.symbol);
         out.push(ExecutionReport::Ask(Box::new(VenueRequest::LookupStop { stop_id, symbol, asked: at })));
         self.tries += 1;
-        self.due = Some(at.plus_ms(pause_ms(self.tries)));
+        self.next = Some((at.plus_ms(pause_ms(self.tries)), Step::LookUp));
     }
 
-    fn on_report(
-        &mut self,
-        at: Timestamp,
-        report: &VenueReport,
-        ground: &Ground,
-        out: &mut Vec<ExecutionReport>,
-    ) {
+    fn on_report(&mut self, at: Timestamp, report: &VenueReport, out: &mut Vec<ExecutionReport>) {
         let known = self.live.venue_order_id.is_some();
         match report {
             VenueReport::Stop(state) => self.on_state(at, state, out),
             VenueReport::Acknowledged { venue_order_id: Some(id), .. } => self.arrived(at, *id, out),
             // What became of an earlier sending says nothing about the last one.
             VenueReport::Refused { expires, .. } | VenueReport::NotSent { expires, .. }
-                if *expires != self.live.expires => {}
+                if *expires != self.live.expires || self.waits_to_send() => {}
             VenueReport::Refused { refusal, .. } if !refusal.duplicate && !known => {
                 self.refused(refusal, out);
             }
-            VenueReport::NotSent { .. } if !known => self.absent(at, ground, out),
+            VenueReport::NotSent { .. } if !known => self.absent(at, out),
             VenueReport::NotFound { asked, .. } if !known && self.is_proof(*asked) => {
-                self.absent(at, ground, out);
+                // The lookups that it took to prove it are no reason to hold it up.
+                self.tries = 0;
+                self.absent(at, out);
             }
             // The venue lists a stop that ended for a while only.
             VenueReport::NotFound { asked, .. } if known && self.is_proof(*asked) => {
@@ -319,6 +315,10 @@ impl StopFlight {
         }
     }
 
+    fn waits_to_send(&self) -> bool {
+        matches!(self.next, Some((_, Step::Send)))
+    }
+
     fn is_proof(&self, asked: Timestamp) -> bool {
         asked >= self.live.expires.plus_ms(ARRIVAL_MS_MAX)
     }
@@ -327,7 +327,7 @@ impl StopFlight {
         match state.status {
             VenueStopStatus::Live => {
                 self.arrived(at, state.venue_order_id, out);
-                if self.live.leaves && self.due.is_none() {
+                if self.live.leaves && self.next.is_none() {
                     self.cancel(at, out);
                 }
             }
@@ -336,7 +336,7 @@ impl StopFlight {
     }
 
     fn arrived(&mut self, at: Timestamp, id: VenueOrderId, out: &mut Vec<ExecutionReport>) {
-        (self.tries, self.due) = (0, None);
+        (self.tries, self.next) = (0, None);
         if self.live.venue_order_id.is_none() {
             self.live.venue_order_id = Some(id);
             self.note(out);
@@ -347,7 +347,7 @@ impl StopFlight {
     }
 
     fn ended(&mut self, at: Timestamp, status: VenueStopStatus, out: &mut Vec<ExecutionReport>) {
-        self.due = None;
+        self.next = None;
         match status {
             // Its order tells the rest.
             VenueStopStatus::Triggered => self.touched = self.touched.or(Some(at)),
@@ -368,22 +368,28 @@ impl StopFlight {
         self.watch(text, out);
     }
 
-    /// It provably never arrived: it is put again under the same id.
-    fn absent(&mut self, at: Timestamp, ground: &Ground, out: &mut Vec<ExecutionReport>) {
-        match self.live.leaves {
-            true => self.gone(out),
-            false => self.place(at, ground, out),
+    /// It provably never arrived: it is put again under the same id, later each time.
+    fn absent(&mut self, at: Timestamp, out: &mut Vec<ExecutionReport>) {
+        if self.live.leaves {
+            return self.gone(out);
         }
+        self.tries += 1;
+        if self.tries == TRIES_TOLD {
+            let text = format!("a stop could not be sent {TRIES_TOLD} times; it is tried on");
+            let order_id = self.live.stop.stop_id;
+            out.push(ExecutionReport::Warned { order_id, code: "exit_delayed", text });
+        }
+        self.next = Some((at.plus_ms(pause_ms(self.tries)), Step::Send));
     }
 
     fn watch(&mut self, text: String, out: &mut Vec<ExecutionReport>) {
-        (self.watched, self.due) = (true, None);
+        (self.watched, self.next) = (true, None);
         let order_id = self.live.stop.stop_id;
         out.push(ExecutionReport::Warned { order_id, code: "stop_not_kept", text });
     }
 
     fn gone(&mut self, out: &mut Vec<ExecutionReport>) {
-        (self.live.gone, self.due) = (true, None);
+        (self.live.gone, self.next) = (true, None);
         self.note(out);
     }
 

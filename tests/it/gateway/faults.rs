@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
 use tradebus::daemon::clock::Clock;
 use tradebus::daemon::gateway::client::{Client, NoAnswer, Repeat};
 use tradebus::model::order::{OrderType, Side};
@@ -10,7 +11,8 @@ use tradebus::model::trading::{MarginMode, PlaceStop, PositionSide, VenueReport,
 use tradebus::venue::blofin::private::request;
 
 use super::{KEY, PAIR, Scene, gateway, keys, price, quantity, venue};
-use crate::support::fake_blofin::{PrivateFault, now_ms};
+use crate::rig;
+use crate::support::fake_blofin::{PrivateFault, begin_time, now_ms};
 use tradebus::model::ids::Symbol;
 
 fn name(report: &VenueReport) -> String {
@@ -232,4 +234,37 @@ async fn refused_keys_end_the_daemon_with_a_name() {
         );
         assert_eq!(fake.stats().private_connections, 0);
     }
+}
+
+/// A venue that says no over the stream and leaves the connection open: it is told without our secrets, and the stream
+/// begins anew, later each time.
+#[tokio::test(start_paused = true)]
+async fn a_stream_on_which_the_venue_refuses_something_begins_anew() {
+    begin_time(rig::begin().as_ms());
+    let begin = Instant::now();
+    let fake = venue().await;
+    fake.refuse_logins(3);
+    let mut scene = Scene::at(fake).await;
+    let refused = |report: &&VenueReport| {
+        let text = "refused by the venue: Login failed. (60009); tried again in ";
+        matches!(report, VenueReport::Link { up: false, text: told } if told.starts_with(text))
+    };
+    assert_eq!(scene.passed.iter().filter(refused).count(), 3, "{:?}", scene.passed);
+    assert_eq!(scene.fake.stats().private_connections, 4);
+    // 1, 2 and 4 s, less up to a quarter.
+    assert!(begin.elapsed() > Duration::from_millis(5_250), "{:?}", begin.elapsed());
+    // Also when it was up.
+    scene.fake.send_private(r#"{"event":"error","code":"60012","msg":"Invalid request: test-api-secret"}"#);
+    let down = scene.until("its end", |report| matches!(report, VenueReport::Link { .. })).await;
+    let VenueReport::Link { up: false, text } = down else { panic!("{down:?}") };
+    assert!(
+        text.starts_with("refused by the venue: Invalid request: ") && text.contains("(60012)"),
+        "{text}"
+    );
+    assert!(!text.contains("test-api-secret"), "{text}");
+    scene.until("a check", |report| matches!(report, VenueReport::Check(_))).await;
+    scene.until("a link", |report| matches!(report, VenueReport::Link { up: true, .. })).await;
+    let stats = scene.fake.until(|stats| stats.private_open == 1).await;
+    assert_eq!((stats.private_connections, stats.private_subscribed), (5, 1));
+    scene.clean();
 }

@@ -13,36 +13,36 @@ use crate::live_world::{KEY, UNTRADED, World, settings};
 use crate::rig;
 use crate::support::fake_blofin::{FakeAccount, PrivateFault};
 
-const BTC: &str = "BTC-USDT";
+pub(super) const BTC: &str = "BTC-USDT";
 const PAIR_OF_TWO: [(&str, &str); 2] = [("a", BTC), ("c", BTC)];
 
 /// On a runtime of its own, whose time stands at the beginning.
-fn play<F: Future<Output = ()>>(scene: F) {
+pub(super) fn play<F: Future<Output = ()>>(scene: F) {
     Builder::new_current_thread().enable_all().start_paused(true).build().unwrap().block_on(scene);
 }
 
-async fn two(change: impl FnOnce(&mut FakeAccount)) -> World {
+pub(super) async fn two(change: impl FnOnce(&mut FakeAccount)) -> World {
     World::start(settings(&PAIR_OF_TWO), change).await
 }
 
-fn number(text: &str) -> Decimal {
+pub(super) fn number(text: &str) -> Decimal {
     text.parse().unwrap()
 }
 
 /// Waits until a strategy holds so much.
-async fn holds(world: &mut World, strategy: &str, quantity: &str) {
+pub(super) async fn holds(world: &mut World, strategy: &str, quantity: &str) {
     let wanted = number(quantity);
     world.until(&format!("{strategy} with {quantity}"), |world| world.held(strategy, BTC) == wanted).await;
 }
 
 /// Minutes later: both sides are the same to the last digit, and no rule was broken.
-async fn settled(world: &mut World) {
+pub(super) async fn settled(world: &mut World) {
     world.quiet(3).await;
     world.check_ledgers(BTC);
     assert!(world.violations().is_empty(), "{:?}", world.violations());
 }
 
-fn refusal(world: &mut World, strategy: &str, fields: &str) -> Option<Reason> {
+pub(super) fn refusal(world: &mut World, strategy: &str, fields: &str) -> Option<Reason> {
     world.confirm();
     let id = world.signal(strategy, &format!(r#""symbol":"{BTC}",{fields}"#));
     world.results[&id].outcome.refusal().map(|refusal| refusal.reason)
@@ -58,7 +58,7 @@ fn orders_there(world: &World) -> Vec<String> {
     shown.collect()
 }
 
-fn stops_there(world: &World) -> Vec<String> {
+pub(super) fn stops_there(world: &World) -> Vec<String> {
     let account = world.fake.account(KEY);
     let live = account.stops.values().filter(|stop| stop.state == "live");
     live.map(|stop| format!("{} {} {}", stop.side, stop.position_side, stop.size.normalize())).collect()

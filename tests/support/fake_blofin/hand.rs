@@ -4,6 +4,7 @@ use rust_decimal::Decimal;
 use serde_json::json;
 
 use super::account::{FakeAccount, Held, number};
+use super::private_stream::PrivateOrder;
 use super::{Chaos, FakeBlofin, PrivateFault, now_ms};
 
 impl FakeBlofin {
@@ -74,6 +75,17 @@ impl FakeBlofin {
             account.enter(order, touch, steps);
         }
         self.shared.push_private();
+    }
+
+    /// The next logins are refused on connections that stay open.
+    pub fn refuse_logins(&self, count: usize) {
+        self.shared.state().logins_refused = count;
+    }
+
+    /// Sends any text over all private streams.
+    pub fn send_private(&self, frame: &str) {
+        let order = PrivateOrder::Raw(frame.to_owned());
+        self.shared.state().private_clients.retain(|client| client.send(order.clone()).is_ok());
     }
 
     /// From now on, or no more, every private request and frame may err.

@@ -107,6 +107,8 @@ struct State {
     /// Private frames that are lost next, and that come twice next.
     private_lost: usize,
     private_repeated: usize,
+    /// Logins that are refused next.
+    logins_refused: usize,
     /// How far the clock in the headers of answers is ahead.
     ahead_ms: i64,
     /// Faults by chance.

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::account::FakeAccount;
 use super::private_rules::{place, place_stop, text};
-use super::record::{FakeOrder, FakeStop};
+use super::record::{FakeFill, FakeOrder, FakeStop};
 use super::{PrivateFault, Shared, State, now_ms};
 
 /// Signed requests in 10 s that the venue takes from a user.
@@ -209,13 +209,9 @@ fn tell(account: &FakeAccount, path: &str, query: &BTreeMap<&str, &str>) -> Resu
     let limit = word("limit").parse().unwrap_or(20_usize).min(100);
     let older = |id: u64| word("after").parse::<u64>().map_or(true, |after| id < after);
     let begin = word("begin").parse().unwrap_or(0_i64);
-    let page = |rows: Vec<(u64, Value)>| {
-        let newest = rows.into_iter().rev().filter(|(id, _)| older(*id));
-        Value::from(newest.map(|(_, row)| row).take(limit).collect::<Vec<_>>())
-    };
     let orders = |open: bool| {
         let rows = account.orders.values().filter(|order| order.is_open() == open);
-        page(rows.map(|order| (order.id, order.row())).collect())
+        rows.rev().filter(|order| older(order.id)).take(limit).map(FakeOrder::row).collect::<Value>()
     };
     let own = |id: u64, client: &str| {
         word("orderId") == id.to_string()
@@ -245,12 +241,12 @@ fn tell(account: &FakeAccount, path: &str, query: &BTreeMap<&str, &str>) -> Resu
         "trade/orders-pending" => orders(true),
         "trade/orders-history" => orders(false),
         "trade/orders-tpsl-pending" => {
-            let waiting = account.stops.values().filter(|stop| stop.state == "live");
-            page(waiting.map(|stop| (stop.id, stop.row())).collect())
+            let waiting = account.stops.values().rev().filter(|stop| stop.state == "live" && older(stop.id));
+            waiting.take(limit).map(FakeStop::row).collect()
         }
         "trade/fills-history" => {
-            let fills = account.fills.iter().filter(|fill| fill.time_ms >= begin);
-            page(fills.map(|fill| (fill.id, fill.row())).collect())
+            let fills = account.fills.iter().rev().filter(|fill| fill.time_ms >= begin && older(fill.id));
+            fills.take(limit).map(FakeFill::row).collect()
         }
         "trade/order-detail" => {
             let found = account.orders.values().find(|order| own(order.id, &order.client_id));

@@ -16,7 +16,13 @@ use super::{Chaos, Shared, now_ms, stream};
 /// For a private stream: rows of a channel, or its end.
 #[derive(Clone, Debug)]
 pub(super) enum PrivateOrder {
-    Push { key: String, channel: &'static str, row: Value },
+    Push {
+        key: String,
+        channel: &'static str,
+        row: Value,
+    },
+    /// As it is, whatever is subscribed to.
+    Raw(String),
     Close,
 }
 
@@ -55,6 +61,7 @@ impl Client {
                 biased;
                 order = orders.recv() => match order {
                     Some(PrivateOrder::Push { key, channel, row }) => self.push(&key, channel, row).await,
+                    Some(PrivateOrder::Raw(frame)) => self.send(frame).await,
                     Some(PrivateOrder::Close) | None => false,
                 },
                 inbound = stream::heard(&mut self.socket) => match inbound {
@@ -77,6 +84,10 @@ impl Client {
     async fn hear(&mut self, text: &str) -> bool {
         let Ok(request) = serde_json::from_str::<Value>(text) else { return false };
         let args = request["args"].as_array().cloned().unwrap_or_default();
+        if request["op"] == "login" && self.is_refused() {
+            let words = json!({"event": "error", "code": "60009", "msg": "Login failed."});
+            return self.send(words.to_string()).await;
+        }
         if request["op"] == "login" {
             let answer = match self.login(&args[0]) {
                 Ok(key) => {
@@ -111,6 +122,14 @@ impl Client {
             account.positions.keys().map(|(pair, side)| account.position_row(pair, side)).collect()
         };
         self.send(json!({"arg": {"channel": "positions"}, "data": rows}).to_string()).await
+    }
+
+    /// Whether a test wants this login to be refused, whatever it says.
+    fn is_refused(&self) -> bool {
+        let mut state = self.shared.state();
+        let is_refused = state.logins_refused > 0;
+        state.logins_refused -= usize::from(is_refused);
+        is_refused
     }
 
     fn login(&self, arg: &Value) -> Result<String, &'static str> {

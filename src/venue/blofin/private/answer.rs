@@ -164,6 +164,7 @@ fn meaning(code: &str) -> &'static str {
         "152407" => "the nonce was used before",
         "152408" => "the passphrase is wrong",
         "152409" => "the signature is wrong (the secret is not the key's?)",
+        "429" => "too many requests",
         _ => "refused",
     }
 }

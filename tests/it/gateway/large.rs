@@ -1,0 +1,73 @@
+//! Accounts with thousands of orders: a list of up to 100 pages is read whole, a longer one not at all, and without a
+//! comparison no entry passes.
+
+use rust_decimal::Decimal;
+use tradebus::model::signal::Reason;
+use tradebus::model::time::Timestamp;
+use tradebus::model::trading::{VenueReport, VenueRequest};
+
+use super::whole::{BTC, holds, play, refusal};
+use super::{PAIR, Scene, venue};
+use crate::live_world::{KEY, UNTRADED, World, settings};
+use crate::rig;
+use crate::support::fake_blofin::{FakeAccount, begin_time, now_ms};
+
+const ENTRY: &str = r#""action":"buy","quantity":0.01"#;
+
+/// Somebody has so many orders of a pair in the book.
+fn crowd(account: &mut FakeAccount, pair: &str, count: usize) {
+    for _ in 0..count {
+        let mut order = account.foreign(pair, "buy", Decimal::ONE, "normal");
+        (order.order_type, order.price) = ("limit".into(), Decimal::ONE);
+        account.orders.insert(order.id, order);
+    }
+}
+
+/// Only the newest of them are left.
+fn leave(account: &mut FakeAccount, count: usize) {
+    while account.orders.len() > count {
+        account.orders.pop_first();
+    }
+}
+
+#[test]
+fn a_list_beyond_a_hundred_pages_is_no_snapshot() {
+    play(async {
+        begin_time(rig::begin().as_ms());
+        let mut scene = Scene::at(venue().await).await;
+        scene.fake.change_account(super::KEY, |account| crowd(account, PAIR, 10_001));
+        let asked = Timestamp::from_ms(now_ms());
+        scene.send(VenueRequest::Snapshot { asked, fills_after: None, since: Timestamp::from_ms(0) });
+        // What comes behind the last page of the first try is the second one.
+        let pages = |stats: &crate::support::fake_blofin::Stats| {
+            stats.requests.get("/api/v1/trade/orders-pending").copied().unwrap_or_default()
+        };
+        scene.fake.until(|stats| pages(stats) > 100).await;
+        while let Ok(told) = scene.reports.try_recv() {
+            let report = told.unwrap().report;
+            assert!(!matches!(report, VenueReport::Snapshot(_)), "{report:?}");
+        }
+        // It is taken anew until it is whole.
+        scene.fake.change_account(super::KEY, |account| leave(account, 230));
+        let told = scene.until("a snapshot", |report| matches!(report, VenueReport::Snapshot(_))).await;
+        let VenueReport::Snapshot(snapshot) = told else { panic!("no snapshot") };
+        assert_eq!((snapshot.asked, snapshot.orders.len()), (asked, 230));
+        scene.clean();
+    });
+}
+
+#[test]
+fn a_long_list_is_waited_for() {
+    play(async {
+        let strategies = settings(&[("a", BTC)]);
+        let mut world = World::start(strategies, |account| crowd(account, UNTRADED, 10_001)).await;
+        world.quiet(6).await;
+        assert_eq!(refusal(&mut world, "a", ENTRY), Some(Reason::NeedsReconcile));
+        // At 12 questions in 10 s this takes longer than the first wait for an answer.
+        world.fake.change_account(KEY, |account| leave(account, 5_000));
+        world.quiet(8).await;
+        assert_eq!(refusal(&mut world, "a", ENTRY), None);
+        holds(&mut world, "a", "0.01").await;
+        assert!(world.violations().is_empty(), "{:?}", world.violations());
+    });
+}
