@@ -1,8 +1,7 @@
 //! The accounts at venues: what they say goes to the exchanges of the strategies that trade them, and what the
 //! exchanges ask goes out.
 //!
-//! An account is asked for everything when the engine starts, when its link comes up, when a fill waits for its proof,
-//! and now and then. Only an answer to the last question counts, so an old one that comes late does nothing.
+//! What an account as a whole tells is [`super::live_snapshot`]'s.
 
 use super::desk::Desk;
 use super::effect::{AlertLevel, Effect};
@@ -10,31 +9,19 @@ use super::exchange_control::ExchangeControl;
 use super::live_gate::held;
 use super::price_module::PriceModule;
 use super::reconcile::Suspects;
-use super::record::{Difference, Record, SnapshotRecord};
+use super::record::Difference;
 use super::settings::{AccountSettings, EngineSettings};
 use super::state::State;
 use crate::exchange::live::{LiveExchange, sane};
 use crate::model::amount::Quantity;
-use crate::model::ids::{ClientOrderId, StrategyId, Symbol, VenueOrderId};
+use crate::model::ids::{ClientOrderId, StrategyId, Symbol};
 use crate::model::order::{Order, OrderReason, OrderStatus};
 use crate::model::report::ExecutionReport;
 use crate::model::time::Timestamp;
-use crate::model::trading::{
-    AccountCheck, AccountReport, AccountSnapshot, Dispatch, VenueBalance, VenueReport, VenueRequest,
-};
+use crate::model::trading::{AccountCheck, AccountReport, Dispatch, VenueBalance, VenueReport, VenueRequest};
 
-/// An account is asked for everything at least this often, in milliseconds.
-pub const SNAPSHOT_MS: i64 = 300_000;
-/// How long an answer may take before it is asked for again, in milliseconds; each time twice as long, up to 8 minutes:
-/// the pages of a large account take so long.
-const SNAPSHOT_ANSWER_MS: i64 = 30_000;
-/// How long a fill may wait for its proof before it is asked for, in milliseconds.
-const PROOF_MS: i64 = 5_000;
 /// How soon a hint of the venue is followed by a snapshot, in milliseconds.
 const HINT_MS: i64 = 10_000;
-/// Fills are asked for from this long before the first order of an account, in milliseconds.
-const SINCE_MS: i64 = 60_000;
-
 /// An account at a venue and who trades it.
 #[derive(Debug)]
 pub struct VenueAccount {
@@ -163,7 +150,7 @@ impl ExchangeControl {
         }
     }
 
-    fn on_balance(&mut self, at: Timestamp, venue: usize, balance: VenueBalance) {
+    pub(super) fn on_balance(&mut self, at: Timestamp, venue: usize, balance: VenueBalance) {
         let account = &mut self.venues[venue];
         if account.balance.is_none_or(|known| known.time <= balance.time) {
             (account.balance, account.balance_at) = (Some(balance), at);
@@ -178,83 +165,11 @@ impl ExchangeControl {
         }
     }
 
-    /// Takes over all that a snapshot explains: executions first, because they are exact, then where orders stand.
-    fn on_snapshot(&mut self, desk: &mut Desk<'_>, venue: usize, snapshot: &AccountSnapshot) {
-        if self.venues[venue].asked != Some(snapshot.asked) {
-            return;
-        }
-        let account = &mut self.venues[venue];
-        (account.asked, account.unanswered, account.taken) = (None, 0, Some(desk.at));
-        account.due = Some(desk.at.plus_ms(SNAPSHOT_MS));
-        let orders = || snapshot.orders.iter().chain(&snapshot.orders_ended);
-        let named: Vec<VenueOrderId> = orders().map(|order| order.venue_order_id).collect();
-        for index in self.venues[venue].members.clone() {
-            self.with_live(desk, index, |live, at, reports| {
-                orders().for_each(|state| live.learn(at, state, reports));
-                for fill in &snapshot.fills {
-                    live.on_fill(at, fill, reports);
-                }
-                for state in orders() {
-                    live.on_order(at, state, reports);
-                }
-            });
-            // Once more, because orders of touched stops are known only now.
-            self.with_live(desk, index, |live, at, reports| {
-                for fill in &snapshot.fills {
-                    live.on_fill(at, fill, reports);
-                }
-            });
-        }
-        // While the stops are known whose orders closed what others hold.
-        self.book_forced(desk, venue, snapshot);
-        for index in self.venues[venue].members.clone() {
-            self.with_live(desk, index, |live, at, reports| {
-                live.on_stops(at, snapshot.asked, &snapshot.stops, reports);
-                live.missing_from(at, snapshot.asked, &named);
-            });
-        }
-        self.note_snapshot(desk, venue, snapshot);
-        self.on_balance(desk.at, venue, snapshot.balance);
-        self.compare(desk, venue, snapshot);
-    }
-
-    /// Records how far the account's executions are taken over, and forgets what is done.
-    fn note_snapshot(&mut self, desk: &mut Desk<'_>, venue: usize, snapshot: &AccountSnapshot) {
-        let account = self.venues[venue].settings.id;
-        let known = desk.state().live.accounts.get(&account).cloned().unwrap_or_default();
-        let last_fill = snapshot.fills.last().map(|fill| fill.trade_id).or(known.last_fill);
-        let mut own = desk.state().live.orders.values().filter(|live| live.note.account == account);
-        if last_fill == known.last_fill && !own.any(|live| live.note.is_done_before(snapshot.asked)) {
-            return;
-        }
-        desk.record(Record::Snapshot(SnapshotRecord { account, asked: snapshot.asked, last_fill }));
-        for index in self.venues[venue].members.clone() {
-            if let (Some(live), Some(before)) = (self.accounts[index].exchange.live_mut(), known.asked) {
-                live.forget_before(before);
-            }
-        }
-    }
-
     /// When an order or an account wants something.
     pub(super) fn venues_due(&self, state: &State, prices: &PriceModule) -> Option<Timestamp> {
         let orders = self.accounts.iter().filter_map(|account| account.exchange.live()?.next_due());
         let accounts = self.venues.iter().filter_map(|venue| self.snapshot_due(venue));
         orders.chain(accounts).chain(self.dead_man_due(state, prices)).chain(self.exits_due()).min()
-    }
-
-    fn snapshot_due(&self, venue: &VenueAccount) -> Option<Timestamp> {
-        let waited = venue.asked.map(|asked| asked.plus_ms(SNAPSHOT_ANSWER_MS << venue.unanswered.min(4)));
-        if waited.is_some() {
-            return waited;
-        }
-        let lives = venue.members.iter().filter_map(|index| self.accounts[*index].exchange.live());
-        let unproven = lives.filter_map(LiveExchange::unsettled_since).min();
-        // Asked again at growing distance: a venue may take a while to list an execution.
-        let proof = unproven.map(|since| {
-            let tried_ms = venue.taken.map_or(0, |taken| taken.since_ms(since).max(0));
-            since.plus_ms(tried_ms + tried_ms.clamp(PROOF_MS, SNAPSHOT_MS))
-        });
-        [venue.due, proof].into_iter().flatten().min()
     }
 
     /// Does what is due for orders and accounts.
@@ -276,16 +191,6 @@ impl ExchangeControl {
                 self.ask_snapshot(desk, venue);
             }
         }
-    }
-
-    fn ask_snapshot(&mut self, desk: &mut Desk<'_>, venue: usize) {
-        let account = self.venues[venue].settings.id;
-        let known = desk.state().live.accounts.get(&account).cloned().unwrap_or_default();
-        let since = known.since.unwrap_or(desk.at).plus_ms(-SINCE_MS);
-        let request = VenueRequest::Snapshot { asked: desk.at, fills_after: known.last_fill, since };
-        let asked = self.venues[venue].asked.replace(desk.at);
-        self.venues[venue].unanswered += u32::from(asked.is_some());
-        desk.emit(Effect::Send(Box::new(Dispatch { account, request })));
     }
 
     /// Lets a live exchange act, and books what it reports.

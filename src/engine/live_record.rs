@@ -48,8 +48,8 @@ pub struct SnapshotRecord {
     pub account: AccountId,
     /// When the snapshot was asked for.
     pub asked: Timestamp,
-    /// The last execution of all that were told.
-    pub last_fill: Option<VenueOrderId>,
+    /// The newest execution of each pair that had one.
+    pub last_fills: Vec<(Symbol, VenueOrderId)>,
 }
 
 /// Who an account is at its venue.

@@ -11,7 +11,7 @@ use super::record::{
 };
 use super::state::State;
 use crate::model::amount::Money;
-use crate::model::ids::{AccountId, ClientOrderId, StrategyId, VenueOrderId};
+use crate::model::ids::{AccountId, ClientOrderId, StrategyId, Symbol, VenueOrderId};
 use crate::model::live::{Drift, Figures, LiveNote, LiveOrder, LiveStop};
 use crate::model::order::{Order, Side};
 use crate::model::report::Fill;
@@ -34,9 +34,9 @@ pub struct LiveState {
 /// What is remembered of an account.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct AccountState {
-    /// The last execution of the last snapshot that was taken over.
-    pub last_fill: Option<VenueOrderId>,
-    /// When that snapshot was asked for.
+    /// The newest execution of each pair that was taken over: a venue counts those of each pair.
+    pub last_fills: BTreeMap<Symbol, VenueOrderId>,
+    /// When the last snapshot that was taken over was asked for.
     pub asked: Option<Timestamp>,
     /// When the account first sent an order.
     pub since: Option<Timestamp>,
@@ -140,7 +140,7 @@ impl LiveState {
     pub(super) fn apply_snapshot(&mut self, record: &SnapshotRecord) {
         let account = self.accounts.entry(record.account).or_default();
         let before = account.asked.replace(record.asked);
-        account.last_fill = record.last_fill;
+        account.last_fills.extend(record.last_fills.iter().copied());
         if let Some(before) = before {
             self.orders
                 .retain(|_, live| live.note.account != record.account || !live.note.is_done_before(before));

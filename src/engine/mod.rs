@@ -20,6 +20,7 @@ pub mod level_control;
 pub mod live_control;
 pub mod live_gate;
 pub mod live_record;
+pub mod live_snapshot;
 pub mod live_state;
 pub mod order_manager;
 pub mod portfolio;

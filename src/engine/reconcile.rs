@@ -179,7 +179,8 @@ impl ExchangeControl {
                 let Some(index) = index else { continue };
                 let reason = OrderReason::Liquidation;
                 let fact = Fact { symbol, side, quantity, price, fee, reason };
-                self.book_fact(desk, index, &fact, "forced", fill.trade_id.as_str());
+                let leg = format!("{symbol} {}", fill.trade_id);
+                self.book_fact(desk, index, &fact, "forced", &leg);
             }
             for index in self.venues[venue].members.clone() {
                 if let Some(live) = self.accounts[index].exchange.live_mut() {

@@ -2,6 +2,7 @@
 
 mod config;
 mod faults;
+mod fills;
 mod kept_away;
 mod large;
 mod rates;
@@ -9,6 +10,7 @@ mod secrets;
 mod simulation;
 mod whole;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rust_decimal::Decimal;
@@ -180,8 +182,9 @@ impl Scene {
         .await
     }
 
-    async fn snapshot(&mut self, fills_after: Option<VenueOrderId>) -> AccountSnapshot {
+    async fn snapshot(&mut self, known: Option<VenueOrderId>) -> AccountSnapshot {
         let asked = Timestamp::from_ms(now_ms());
+        let fills_after = BTreeMap::from([(Symbol::new(PAIR).unwrap(), known)]);
         self.send(VenueRequest::Snapshot { asked, fills_after, since: Timestamp::from_ms(0) });
         match self.until("a snapshot", |report| matches!(report, VenueReport::Snapshot(_))).await {
             VenueReport::Snapshot(snapshot) => *snapshot,

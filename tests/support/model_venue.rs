@@ -79,7 +79,7 @@ impl ModelVenue {
                 None => VenueReport::NotFound { order_id: *order_id, asked: *asked },
             }),
             VenueRequest::Snapshot { asked, fills_after, since } => {
-                Some(self.snapshot(now, *asked, *fills_after, *since))
+                Some(self.snapshot(now, *asked, fills_after, *since))
             }
             VenueRequest::PlaceStop(place) => Some(self.place_stop(now, place)),
             VenueRequest::CancelStop { stop_id, .. } => {
@@ -277,9 +277,10 @@ impl ModelVenue {
     ) -> Money {
         let ratio = Decimal::new(6, 4);
         let fee = Money::new(price.value() * quantity.value() * ratio).rounded();
-        self.next_id += 1;
+        // Each pair has its own count, as at the venue.
+        let count = self.fills.iter().filter(|fill| fill.symbol == symbol).count() + 1;
         self.fills.push(VenueFill {
-            trade_id: VenueOrderId::new(&format!("t{:08}", self.next_id)).unwrap(),
+            trade_id: VenueOrderId::new(&format!("t{count:08}")).unwrap(),
             venue_order_id,
             symbol,
             side,
@@ -312,13 +313,12 @@ impl ModelVenue {
         &self,
         now: Timestamp,
         asked: Timestamp,
-        after: Option<VenueOrderId>,
+        after: &BTreeMap<Symbol, Option<VenueOrderId>>,
         since: Timestamp,
     ) -> VenueReport {
-        let told = |fill: &&VenueFill| match after {
-            Some(after) => fill.trade_id > after,
-            None => fill.time >= since,
-        };
+        let known = |fill: &VenueFill| after.get(&fill.symbol).copied().flatten();
+        let told =
+            |fill: &&VenueFill| fill.time >= since && known(fill).is_none_or(|known| fill.trade_id > known);
         let fills: Vec<VenueFill> = self.fills.iter().filter(told).cloned().collect();
         let ended = |order: &&BookOrder| {
             !is_open(order.status) && fills.iter().any(|fill| fill.venue_order_id == order.id)

@@ -334,7 +334,9 @@ impl Scenario {
                 ("record", format!("correction {strategy} {} {text}", correction.order_id))
             }
             Record::Snapshot(snapshot) => {
-                let last = snapshot.last_fill.map_or("-".to_string(), |id| id.to_string());
+                let last: Vec<String> =
+                    snapshot.last_fills.iter().map(|(symbol, id)| format!("{symbol}:{id}")).collect();
+                let last = if last.is_empty() { "-".into() } else { last.join(" ") };
                 ("note", format!("snapshot {} through {last}", snapshot.account))
             }
             Record::Poisoned { strategy, id, .. } => ("record", format!("poisoned {strategy} {id}")),

@@ -301,7 +301,10 @@ pub fn line(dispatch: &Dispatch) -> String {
         VenueRequest::CancelStop { stop_id, .. } => format!("cancel stop {stop_id}"),
         VenueRequest::LookupStop { stop_id, .. } => format!("look up stop {stop_id}"),
         VenueRequest::Snapshot { fills_after, .. } => {
-            format!("snapshot after {}", fills_after.map_or("-".to_string(), |id| id.to_string()))
+            let known =
+                fills_after.iter().filter_map(|(symbol, id)| Some(format!("{symbol}:{}", id.as_ref()?)));
+            let known: Vec<String> = known.collect();
+            format!("snapshot after {}", if known.is_empty() { "-".into() } else { known.join(" ") })
         }
     };
     format!("{account} is asked: {text}")

@@ -276,7 +276,7 @@ async fn carry_out(account: &Account, request: VenueRequest) {
         }
         VenueRequest::Snapshot { asked, fills_after, since } => {
             for attempt in 0.. {
-                match snapshot::take(account, asked, fills_after, since).await {
+                match snapshot::take(account, asked, &fills_after, since).await {
                     Ok(snapshot) => {
                         account.report(VenueReport::Snapshot(Box::new(snapshot))).await;
                         return tracing::debug!(account = %account.setup.id, "blofin: snapshot told");

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use super::account::{Account, AskError};
 use super::budget::Class;
 use super::orders::{is_foreign, known_pairs};
-use crate::model::ids::VenueOrderId;
+use crate::model::ids::{Symbol, VenueOrderId};
 use crate::model::time::Timestamp;
 use crate::model::trading::{AccountSnapshot, OrderState, VenueBalance, VenueFill, VenueFunding};
 use crate::venue::blofin::Dropped;
@@ -31,7 +31,7 @@ const FUNDING_MS_MAX: i64 = 7 * 86_400_000 - 60_000;
 pub async fn take(
     account: &Account,
     asked: Timestamp,
-    fills_after: Option<VenueOrderId>,
+    fills_after: &BTreeMap<Symbol, Option<VenueOrderId>>,
     since: Timestamp,
 ) -> Result<AccountSnapshot, AskError> {
     known_pairs(account).await?;
@@ -41,13 +41,7 @@ pub async fn take(
         .await?;
     let orders = pages(account, List::Orders, |row| row::order(row, &all()), |_| true).await?;
     let stops = pages(account, List::Stops, |row| row::stop(row, &all()), |_| true).await?;
-    let is_new = |fill: &VenueFill| {
-        fill.time >= since && fills_after.is_none_or(|known| is_newer(fill.trade_id, known))
-    };
-    let list = List::Fills(since.as_ms());
-    let mut fills = pages(account, list, |row| row::fill(row, &all()), is_new).await?;
-    fills.sort_by(|a, b| compare(a.trade_id, b.trade_id));
-    fills.dedup_by_key(|fill| fill.trade_id);
+    let fills = fills(account, fills_after, since).await?;
     let orders_ended = ended(account, &orders, &fills).await?;
     let balance = balance(account).await?;
     Ok(AccountSnapshot {
@@ -59,6 +53,37 @@ pub async fn take(
         orders_ended,
         balance,
     })
+}
+
+/// The fills since a time that are newer than the known ones, oldest first. A venue counts the fills of each pair, so
+/// what is more than a page is asked for by pairs: between pairs an id says neither older nor newer.
+async fn fills(
+    account: &Account,
+    known: &BTreeMap<Symbol, Option<VenueOrderId>>,
+    since: Timestamp,
+) -> Result<Vec<VenueFill>, AskError> {
+    let is_new = |fill: &VenueFill| {
+        let known = known.get(&fill.symbol).copied().flatten();
+        fill.time >= since && known.is_none_or(|known| compare(fill.trade_id, known).is_gt())
+    };
+    let read_row = |row: &RawValue| row::fill(row, &account.instruments());
+    let all = List::Fills(since.as_ms(), None);
+    let (mut fills, more) = account
+        .rows(&request::page(all, None), Class::Query, |rows| {
+            let more = last_id(&rows, all)?.is_some();
+            Ok((read(rows, read_row)?, more))
+        })
+        .await?;
+    fills.retain(is_new);
+    if more {
+        for pair in known.keys() {
+            let list = List::Fills(since.as_ms(), Some(*pair));
+            fills.extend(pages(account, list, read_row, is_new).await?);
+        }
+    }
+    fills.sort_by(|a, b| (a.time, a.symbol).cmp(&(b.time, b.symbol)).then(compare(a.trade_id, b.trade_id)));
+    fills.dedup_by_key(|fill| (fill.symbol, fill.trade_id));
+    Ok(fills)
 }
 
 /// What the account has.
@@ -165,7 +190,7 @@ fn last_id(rows: &[&RawValue], list: List) -> Result<Option<VenueOrderId>, Strin
     let field = match list {
         List::Orders | List::OrdersEnded => "orderId",
         List::Stops => "tpslId",
-        List::Fills(_) => "tradeId",
+        List::Fills(..) => "tradeId",
         List::Funding(..) => "billId",
     };
     match rows.last() {
@@ -195,8 +220,4 @@ fn read<T>(
 fn compare(a: VenueOrderId, b: VenueOrderId) -> std::cmp::Ordering {
     let key = |id: &VenueOrderId| (id.as_str().len(), id.as_str().to_owned());
     key(&a).cmp(&key(&b))
-}
-
-fn is_newer(id: VenueOrderId, known: VenueOrderId) -> bool {
-    compare(id, known).is_gt()
 }

@@ -8,6 +8,8 @@
 mod report;
 
 pub use report::*;
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::amount::{Price, Quantity};
@@ -126,9 +128,9 @@ pub enum VenueRequest {
     Snapshot {
         /// When it is asked; comes back with the snapshot.
         asked: Timestamp,
-        /// The latest fill that is booked; newer ones are told.
-        fills_after: Option<VenueOrderId>,
-        /// From when fills are told if none is booked.
+        /// The pairs that are traded, and the newest fill that is known of each: a venue counts the fills of each pair.
+        fills_after: BTreeMap<Symbol, Option<VenueOrderId>>,
+        /// From when fills are told.
         since: Timestamp,
     },
 }

@@ -1,6 +1,8 @@
 //! Accounts with thousands of orders: a list of up to 100 pages is read whole, a longer one not at all, and without a
 //! comparison no entry passes.
 
+use std::collections::BTreeMap;
+
 use rust_decimal::Decimal;
 use tradebus::model::signal::Reason;
 use tradebus::model::time::Timestamp;
@@ -37,7 +39,11 @@ fn a_list_beyond_a_hundred_pages_is_no_snapshot() {
         let mut scene = Scene::at(venue().await).await;
         scene.fake.change_account(super::KEY, |account| crowd(account, PAIR, 10_001));
         let asked = Timestamp::from_ms(now_ms());
-        scene.send(VenueRequest::Snapshot { asked, fills_after: None, since: Timestamp::from_ms(0) });
+        scene.send(VenueRequest::Snapshot {
+            asked,
+            fills_after: BTreeMap::new(),
+            since: Timestamp::from_ms(0),
+        });
         // What comes behind the last page of the first try is the second one.
         let pages = |stats: &crate::support::fake_blofin::Stats| {
             stats.requests.get("/api/v1/trade/orders-pending").copied().unwrap_or_default()

@@ -3,6 +3,7 @@
 //!
 //! `HOURS=24` is the whole day; the suite takes a part of it.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::runtime::Builder;
@@ -94,7 +95,7 @@ async fn day(hours: u64) -> Seen {
             }
         }
         let asked = Timestamp::from_ms(now_ms());
-        send(VenueRequest::Snapshot { asked, fills_after: None, since: asked });
+        send(VenueRequest::Snapshot { asked, fills_after: BTreeMap::new(), since: asked });
         let end = start + Duration::from_secs(20 * (burst + 1));
         hear(&mut reports, end, &mut pending, &mut seen).await;
     }

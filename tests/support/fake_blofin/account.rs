@@ -155,7 +155,6 @@ impl FakeAccount {
 
     /// Fills a part of an order.
     pub fn fill(&mut self, id: u64, contracts: Decimal, price: Decimal, fee_ratio: Decimal, steps: Steps) {
-        let fill_id = self.id();
         let order = self.orders.get_mut(&id).expect("an order of the fake");
         assert!(contracts <= order.size - order.filled, "the fake fills more than is wanted");
         let fee = (contracts * steps.contract * price * fee_ratio).normalize();
@@ -181,8 +180,10 @@ impl FakeAccount {
             }
         }
         self.balance += profit - fee;
+        // Each pair has its own count.
+        let count = self.fills.iter().filter(|fill| fill.pair == order.pair).count();
         self.fills.push(FakeFill {
-            id: fill_id,
+            id: count as u64 + 1,
             order_id: id,
             client_id: order.client_id.clone(),
             pair: order.pair.clone(),
@@ -271,6 +272,25 @@ impl FakeAccount {
     ) -> FakeOrder {
         let id = self.id();
         FakeOrder { category, ..forced(id, pair, side, "net", contracts) }
+    }
+
+    /// An order that somebody placed and that filled in so many parts, of which nothing was pushed.
+    pub fn filled_in_parts(&mut self, pair: &str, count: u64) {
+        let mut order = self.foreign(pair, "buy", Decimal::from(count), "normal");
+        (order.state, order.filled) = ("filled", order.size);
+        self.fills.extend((1..=count).map(|id| FakeFill {
+            id,
+            order_id: order.id,
+            client_id: String::new(),
+            pair: pair.into(),
+            side: "buy".into(),
+            position_side: "net".into(),
+            price: Decimal::ONE,
+            size: Decimal::ONE,
+            fee: Decimal::ZERO,
+            time_ms: now_ms(),
+        }));
+        self.orders.insert(order.id, order);
     }
 
     pub fn position_row(&self, pair: &str, side: &str) -> Value {

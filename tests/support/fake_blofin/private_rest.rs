@@ -245,7 +245,9 @@ fn tell(account: &FakeAccount, path: &str, query: &BTreeMap<&str, &str>) -> Resu
             waiting.take(limit).map(FakeStop::row).collect()
         }
         "trade/fills-history" => {
-            let fills = account.fills.iter().rev().filter(|fill| fill.time_ms >= begin && older(fill.id));
+            let pair = word("instId");
+            let fills = account.fills.iter().rev().filter(|fill| pair.is_empty() || fill.pair == pair);
+            let fills = fills.filter(|fill| fill.time_ms >= begin && older(fill.id));
             fills.take(limit).map(FakeFill::row).collect()
         }
         "trade/order-detail" => {

@@ -246,8 +246,8 @@ pub enum List {
     Orders,
     /// Stops that wait.
     Stops,
-    /// Executions from a time on, in milliseconds.
-    Fills(i64),
+    /// Executions from a time on, in milliseconds, of all pairs or of one.
+    Fills(i64, Option<Symbol>),
     /// Orders that ended.
     OrdersEnded,
     /// Funding payments from a time to another, in milliseconds; at most a week.
@@ -259,7 +259,10 @@ pub fn page(list: List, older_than: Option<&str>) -> Request {
     let (path, window) = match list {
         List::Orders => ("trade/orders-pending", String::new()),
         List::Stops => ("trade/orders-tpsl-pending", String::new()),
-        List::Fills(begin) => ("trade/fills-history", format!("&begin={begin}")),
+        List::Fills(begin, pair) => {
+            let pair = pair.map(|pair| format!("&instId={pair}")).unwrap_or_default();
+            ("trade/fills-history", format!("&begin={begin}{pair}"))
+        }
         List::OrdersEnded => ("trade/orders-history", String::new()),
         List::Funding(begin, end) => ("account/funding-fees", format!("&begin={begin}&end={end}")),
     };

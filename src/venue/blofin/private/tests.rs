@@ -167,7 +167,9 @@ fn the_rest_leaves_as_documented() {
     let page = |list, after, expected: &str| shows(&request::page(list, after), expected);
     page(List::Orders, None, "GET /api/v1/trade/orders-pending?limit=100");
     page(List::Stops, Some("7"), "GET /api/v1/trade/orders-tpsl-pending?limit=100&after=7");
-    page(List::Fills(5), None, "GET /api/v1/trade/fills-history?limit=100&begin=5");
+    page(List::Fills(5, None), None, "GET /api/v1/trade/fills-history?limit=100&begin=5");
+    let path = "GET /api/v1/trade/fills-history?limit=100&begin=5&instId=BTC-USDT&after=7";
+    page(List::Fills(5, Symbol::new("BTC-USDT").ok()), Some("7"), path);
     page(List::OrdersEnded, Some("7"), "GET /api/v1/trade/orders-history?limit=100&after=7");
     page(List::Funding(5, 9), None, "GET /api/v1/account/funding-fees?limit=100&begin=5&end=9");
     let pairs = [pair, symbol("ETH-USDT")];
