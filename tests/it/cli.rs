@@ -18,6 +18,7 @@ use tradebus::model::time::Timestamp;
 use tradebus::store::Ledger;
 
 use crate::support::mosquitto::{Mosquitto, Setup};
+use crate::support::program::profile;
 use fake::FakeDaemon;
 
 /// How a process ended and what it said.
@@ -53,6 +54,7 @@ impl Place {
     fn command(&self, line: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tradebus"));
         command.args(line).current_dir(self.folder.path()).env_clear().stdin(Stdio::null());
+        command.envs(profile());
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
     }

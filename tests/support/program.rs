@@ -1,5 +1,6 @@
 //! The built program as a process of its own, with a configuration on disk; ended by its own process id.
 
+use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -242,4 +243,10 @@ fn recording() -> Option<String> {
         return None;
     }
     Some(path.canonicalize().expect("its path").display().to_string())
+}
+
+/// Where `scripts/coverage` wants to be told what ran, for a process that gets no other environment.
+pub fn profile() -> Option<(&'static str, OsString)> {
+    let name = "LLVM_PROFILE_FILE";
+    std::env::var_os(name).map(|file| (name, file))
 }

@@ -10,6 +10,7 @@ use super::edges::send;
 use super::live::{KEY, PAIR, Scene};
 use super::verify;
 use crate::support::bus::Heard;
+use crate::support::program::profile;
 
 /// How the command ended and what it said.
 struct Told {
@@ -21,7 +22,8 @@ struct Told {
 /// Runs `tradebus reconcile` with the daemon's configuration, beside the tasks of the test.
 async fn reconcile(scene: &Scene, more: &[&str]) -> Told {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tradebus"));
-    command.env_clear().args(["reconcile", "--config", &scene.site.config()]).args(more);
+    command.env_clear().envs(profile());
+    command.args(["reconcile", "--config", &scene.site.config()]).args(more);
     let Output { status, stdout, stderr } =
         spawn_blocking(move || command.output()).await.expect("no panic").expect("it runs");
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");

@@ -62,6 +62,22 @@ fn a_list_beyond_a_hundred_pages_is_no_snapshot() {
     });
 }
 
+/// Orders behind fills that three pages of ended orders do not name; what the venue has forgotten is left out.
+#[test]
+fn ended_orders_of_long_ago_are_asked_for_one_by_one() {
+    play(async {
+        begin_time(rig::begin().as_ms());
+        let mut scene = Scene::at(venue().await).await;
+        for _ in 0..305 {
+            scene.fake.foreign_order(super::KEY, PAIR, "buy", "1", "normal");
+        }
+        scene.fake.change_account(super::KEY, |account| leave(account, 304));
+        let snapshot = scene.snapshot(None).await;
+        assert_eq!((snapshot.fills.len(), snapshot.orders_ended.len()), (305, 304));
+        assert_eq!(scene.clean().requests["/api/v1/trade/order-detail"], 5);
+    });
+}
+
 #[test]
 fn a_long_list_is_waited_for() {
     play(async {
