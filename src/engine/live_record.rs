@@ -48,8 +48,19 @@ pub struct SnapshotRecord {
     pub account: AccountId,
     /// When the snapshot was asked for.
     pub asked: Timestamp,
-    /// The newest execution of each pair that had one.
+    /// The last execution that was told, of whatever pair. See [`LastFillsRecord`].
+    pub last_fill: Option<VenueOrderId>,
+}
+
+/// The newest executions of an account that are taken over: a venue counts those of each pair.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastFillsRecord {
+    /// The account.
+    pub account: AccountId,
+    /// Of each pair where that changed.
     pub last_fills: Vec<(Symbol, VenueOrderId)>,
+    /// When.
+    pub time: Timestamp,
 }
 
 /// Who an account is at its venue.

@@ -10,7 +10,7 @@ use super::desk::Desk;
 use super::effect::Effect;
 use super::exchange_control::ExchangeControl;
 use super::live_control::VenueAccount;
-use super::record::{Record, SnapshotRecord};
+use super::record::{LastFillsRecord, Record, SnapshotRecord};
 use crate::exchange::live::LiveExchange;
 use crate::model::ids::{Symbol, VenueOrderId};
 use crate::model::time::{DAY_MS, Timestamp};
@@ -81,7 +81,11 @@ impl ExchangeControl {
         if last_fills.is_empty() && !own.any(|live| live.note.is_done_before(snapshot.asked)) {
             return;
         }
-        desk.record(Record::Snapshot(SnapshotRecord { account, asked: snapshot.asked, last_fills }));
+        let last_fill = snapshot.fills.last().map(|fill| fill.trade_id);
+        if !last_fills.is_empty() {
+            desk.record(Record::LastFills(LastFillsRecord { account, last_fills, time: desk.at }));
+        }
+        desk.record(Record::Snapshot(SnapshotRecord { account, asked: snapshot.asked, last_fill }));
         for index in self.venues[venue].members.clone() {
             if let (Some(live), Some(before)) = (self.accounts[index].exchange.live_mut(), known.asked) {
                 live.forget_before(before);
@@ -110,7 +114,9 @@ impl ExchangeControl {
         let account = self.venues[venue].settings.id;
         let known = desk.state().live.accounts.get(&account).cloned().unwrap_or_default();
         let first = known.since.unwrap_or(desk.at).plus_ms(-SINCE_MS);
-        let since = known.asked.map_or(first, |asked| first.max(asked.plus_ms(-LISTED_MS)));
+        // A store of before the fills of each pair were known does not tell which of that day are booked.
+        let back_ms = if known.last_fills.is_empty() { SINCE_MS } else { LISTED_MS };
+        let since = known.asked.map_or(first, |asked| first.max(asked.plus_ms(-back_ms)));
         let members = self.venues[venue].members.iter();
         let traded = members.flat_map(|index| self.accounts[*index].settings.markets.keys());
         let mut fills_after: BTreeMap<Symbol, Option<VenueOrderId>> =

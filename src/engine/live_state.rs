@@ -6,8 +6,8 @@ use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
 use super::record::{
-    AccountRecord, Correction, Difference, DriftRecord, FundingRecord, ReconcileRecord, Route, RouteRecord,
-    SnapshotRecord,
+    AccountRecord, Correction, Difference, DriftRecord, FundingRecord, LastFillsRecord, ReconcileRecord,
+    Route, RouteRecord, SnapshotRecord,
 };
 use super::state::State;
 use crate::model::amount::Money;
@@ -136,11 +136,15 @@ impl LiveState {
         };
     }
 
+    pub(super) fn apply_last_fills(&mut self, record: &LastFillsRecord) {
+        let account = self.accounts.entry(record.account).or_default();
+        account.last_fills.extend(record.last_fills.iter().copied());
+    }
+
     /// Forgets what was done before the snapshot ahead of this one: its executions lie behind both.
     pub(super) fn apply_snapshot(&mut self, record: &SnapshotRecord) {
         let account = self.accounts.entry(record.account).or_default();
         let before = account.asked.replace(record.asked);
-        account.last_fills.extend(record.last_fills.iter().copied());
         if let Some(before) = before {
             self.orders
                 .retain(|_, live| live.note.account != record.account || !live.note.is_done_before(before));

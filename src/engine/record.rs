@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::event::{Level, LevelScope};
 pub use super::live_record::{
-    AccountRecord, Correction, Difference, DriftRecord, FundingRecord, ReconcileRecord, Route, RouteRecord,
-    SnapshotRecord,
+    AccountRecord, Correction, Difference, DriftRecord, FundingRecord, LastFillsRecord, ReconcileRecord,
+    Route, RouteRecord, SnapshotRecord,
 };
 use crate::model::amount::{Money, Price};
 use crate::model::ids::{ClientOrderId, SignalId, StoreId, StrategyId, StrategyType, Symbol, VenueId};
@@ -107,6 +107,8 @@ pub enum Record {
     Drift(DriftRecord),
     /// A type or the daemon counts other strategies from now on: the live ones, or those on paper.
     Basis(BasisRecord),
+    /// Newer executions of an account are taken over.
+    LastFills(LastFillsRecord),
 }
 
 /// Stops that a signal named.

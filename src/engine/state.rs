@@ -199,6 +199,7 @@ impl State {
             Record::Live(note) => self.apply_note(note),
             Record::Correction(correction) => self.apply_correction(correction),
             Record::Snapshot(snapshot) => self.live.apply_snapshot(snapshot),
+            Record::LastFills(record) => self.live.apply_last_fills(record),
             Record::LiveStop(stop) => self.live.apply_stop(stop),
             Record::Drift(drift) => self.live.apply_drift(drift),
             Record::Account(account) => self.live.apply_account(account),

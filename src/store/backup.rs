@@ -173,6 +173,7 @@ fn time_of(record: &Record) -> Option<Timestamp> {
         Record::Funding(funding) => Some(funding.time),
         Record::Drift(drift) => Some(drift.time),
         Record::Basis(basis) => Some(basis.time),
+        Record::LastFills(record) => Some(record.time),
         Record::Snapshot(snapshot) => Some(snapshot.asked),
         Record::Market { .. }
         | Record::Published { .. }

@@ -133,7 +133,8 @@ impl Index {
             | Record::Reconcile(_)
             | Record::Funding(_)
             | Record::Drift(_)
-            | Record::Basis(_) => {}
+            | Record::Basis(_)
+            | Record::LastFills(_) => {}
         }
         self.meta.applied = sequence;
         Ok(())

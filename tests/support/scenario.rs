@@ -323,6 +323,7 @@ impl Scenario {
             }
             Record::Drift(record) => ("drift", drift_line(record)),
             Record::Basis(record) => ("record", basis_line(record)),
+            Record::LastFills(record) => ("note", format!("fills of {} known", record.account)),
             Record::LiveStop(stop) => {
                 self.number(stop.stop.stop_id);
                 ("stop", live_stop_line(stop))
@@ -334,9 +335,7 @@ impl Scenario {
                 ("record", format!("correction {strategy} {} {text}", correction.order_id))
             }
             Record::Snapshot(snapshot) => {
-                let last: Vec<String> =
-                    snapshot.last_fills.iter().map(|(symbol, id)| format!("{symbol}:{id}")).collect();
-                let last = if last.is_empty() { "-".into() } else { last.join(" ") };
+                let last = snapshot.last_fill.map_or("-".to_string(), |id| id.to_string());
                 ("note", format!("snapshot {} through {last}", snapshot.account))
             }
             Record::Poisoned { strategy, id, .. } => ("record", format!("poisoned {strategy} {id}")),
