@@ -177,8 +177,11 @@ async fn pages<T>(
         found.extend(rows.into_iter().take_while(&is_wanted));
         let is_complete = found.len() - before < count;
         match last {
-            // A venue that gives the same page again would do so for ever.
             Some(last) if !is_complete && seen.insert(last) => older_than = Some(last),
+            // Payments were never seen to go on behind a page; a venue that gives the first one again has no more.
+            Some(_) if !is_complete && !matches!(list, List::Funding(..)) => {
+                return Err(AskError::Unreadable(format!("{list:?} has the same page again")));
+            }
             _ => return Ok(found),
         }
     }

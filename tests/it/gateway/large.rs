@@ -32,34 +32,47 @@ fn leave(account: &mut FakeAccount, count: usize) {
     }
 }
 
-#[test]
-fn a_list_beyond_a_hundred_pages_is_no_snapshot() {
-    play(async {
+/// A list of so many orders is no snapshot until the venue is mended; `more` pages are asked for by one try.
+fn is_no_snapshot(orders: usize, repeats_pages: bool, more: usize) {
+    play(async move {
         begin_time(rig::begin().as_ms());
         let mut scene = Scene::at(venue().await).await;
-        scene.fake.change_account(super::KEY, |account| crowd(account, PAIR, 10_001));
-        let asked = Timestamp::from_ms(now_ms());
-        scene.send(VenueRequest::Snapshot {
-            asked,
-            fills_after: BTreeMap::new(),
-            since: Timestamp::from_ms(0),
+        scene.fake.change_account(super::KEY, |account| {
+            crowd(account, PAIR, orders);
+            account.repeats_pages = repeats_pages;
         });
+        let asked = Timestamp::from_ms(now_ms());
+        let (fills_after, since) = (BTreeMap::new(), Timestamp::from_ms(0));
+        scene.send(VenueRequest::Snapshot { asked, fills_after, since });
         // What comes behind the last page of the first try is the second one.
         let pages = |stats: &crate::support::fake_blofin::Stats| {
             stats.requests.get("/api/v1/trade/orders-pending").copied().unwrap_or_default()
         };
-        scene.fake.until(|stats| pages(stats) > 100).await;
+        scene.fake.until(|stats| pages(stats) > more).await;
         while let Ok(told) = scene.reports.try_recv() {
             let report = told.unwrap().report;
             assert!(!matches!(report, VenueReport::Snapshot(_)), "{report:?}");
         }
         // It is taken anew until it is whole.
-        scene.fake.change_account(super::KEY, |account| leave(account, 230));
+        scene.fake.change_account(super::KEY, |account| {
+            leave(account, 230);
+            account.repeats_pages = false;
+        });
         let told = scene.until("a snapshot", |report| matches!(report, VenueReport::Snapshot(_))).await;
         let VenueReport::Snapshot(snapshot) = told else { panic!("no snapshot") };
         assert_eq!((snapshot.asked, snapshot.orders.len()), (asked, 230));
         scene.clean();
     });
+}
+
+#[test]
+fn a_list_beyond_a_hundred_pages_is_no_snapshot() {
+    is_no_snapshot(10_001, false, 100);
+}
+
+#[test]
+fn a_list_that_begins_again_is_no_snapshot() {
+    is_no_snapshot(230, true, 2);
 }
 
 /// Orders behind fills that three pages of ended orders do not name; what the venue has forgotten is left out.

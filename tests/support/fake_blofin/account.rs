@@ -73,6 +73,8 @@ pub struct FakeAccount {
     pub funding: Vec<Value>,
     /// Contracts that the next order fills at once; the rest rests, or is cancelled at the market.
     pub next_fill: Option<Decimal>,
+    /// Every page of a list is the first one.
+    pub repeats_pages: bool,
     /// The code by which the next order or stop is refused.
     pub next_refusal: Option<&'static str>,
     /// Whether refusals repeat all keys.
@@ -107,6 +109,7 @@ impl FakeAccount {
             fills: Vec::new(),
             funding: Vec::new(),
             next_fill: None,
+            repeats_pages: false,
             next_refusal: None,
             gossips: false,
             nonces: BTreeMap::new(),

@@ -207,7 +207,8 @@ fn authenticate(asked: &Asked, state: &mut State) -> Result<String, Refusal> {
 fn tell(account: &FakeAccount, path: &str, query: &BTreeMap<&str, &str>) -> Result<Value, Refusal> {
     let word = |name: &str| query.get(name).copied().unwrap_or_default();
     let limit = word("limit").parse().unwrap_or(20_usize).min(100);
-    let older = |id: u64| word("after").parse::<u64>().map_or(true, |after| id < after);
+    let older =
+        |id: u64| word("after").parse::<u64>().map_or(true, |after| account.repeats_pages || id < after);
     let begin = word("begin").parse().unwrap_or(0_i64);
     let orders = |open: bool| {
         let rows = account.orders.values().filter(|order| order.is_open() == open);
