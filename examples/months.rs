@@ -7,6 +7,8 @@
 
 #[path = "../tests/support/months.rs"]
 mod months;
+#[path = "../tests/support/options.rs"]
+mod options;
 #[path = "../tests/support/random.rs"]
 #[expect(dead_code, reason = "others use more of it")]
 mod random;
@@ -14,6 +16,7 @@ mod random;
 use std::path::{Path, PathBuf};
 
 use months::{Load, Months};
+use options::Options;
 use tradebus::store::storage::EngineKind;
 
 /// Days until everything that is kept for 7 days is full, the day of its first turn included.
@@ -21,25 +24,16 @@ const FULL_DAYS: usize = 8;
 const MB: f64 = 1e6;
 
 fn main() {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let after = |name: &str, default: &str| {
-        let place = arguments.iter().position(|argument| argument == name);
-        let value =
-            place.map(|place| arguments.get(place + 1).unwrap_or_else(|| panic!("{name} wants a value")));
-        value.map_or(default, String::as_str).to_owned()
-    };
-    let number = |name: &str, default: &str| {
-        after(name, default).parse::<u64>().unwrap_or_else(|error| panic!("{name}: {error}"))
-    };
-    let (days, signals_a_day) = (number("--days", "30"), number("--signals", "1440"));
-    let engine = after("--engine", "sled");
+    let options = Options::read(&["--days", "--signals", "--engine", "--folder"]);
+    let (days, signals_a_day) = (options.number("--days", 30), options.number("--signals", 1_440));
+    let engine = options.text("--engine").unwrap_or("sled").to_owned();
     let kind = (engine != "none").then(|| EngineKind::named(&engine).expect("an engine of this build"));
-    let (folder, _guard) = match after("--folder", "").as_str() {
-        "" => {
+    let (folder, _guard) = match options.text("--folder") {
+        None => {
             let guard = tempfile::TempDir::new().expect("a folder");
             (guard.path().to_path_buf(), Some(guard))
         }
-        folder => (PathBuf::from(folder), None),
+        Some(folder) => (PathBuf::from(folder), None),
     };
     let store = folder.join("store");
     let load = Load { signals_a_day, symbols: 20, strategies: 10, step_minutes: 1 };

@@ -8,6 +8,8 @@
 
 #[path = "../tests/support/ledger.rs"]
 mod ledger;
+#[path = "../tests/support/options.rs"]
+mod options;
 #[path = "../tests/support/quiet.rs"]
 mod quiet;
 #[path = "../tests/support/random.rs"]
@@ -21,24 +23,20 @@ mod stops;
 use std::process::ExitCode;
 use std::time::Instant;
 
+use options::Options;
 use sim::{Done, FAULTS};
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let after = |name: &str| {
-        let place = arguments.iter().position(|argument| argument == name)?;
-        Some(arguments.get(place + 1).unwrap_or_else(|| panic!("{name} wants a value")).as_str())
-    };
-    let number =
-        |name: &str| after(name).map(|text| text.parse::<u64>().unwrap_or_else(|e| panic!("{name}: {e}")));
-    let (count, first) = (number("--seeds").unwrap_or(1), number("--seed").unwrap_or(0));
-    let faults: Vec<&str> = after("--faults").map_or(FAULTS.to_vec(), |list| list.split(',').collect());
+    let options = Options::read(&["--seeds", "--seed", "--faults", "--threads"]);
+    let (count, first) = (options.number("--seeds", 1), options.number("--seed", 0));
+    let faults: Vec<&str> =
+        options.text("--faults").map_or(FAULTS.to_vec(), |list| list.split(',').collect());
     if let Some(unknown) = faults.iter().find(|fault| !FAULTS.contains(fault)) {
         eprintln!("--faults: {unknown} is none of {FAULTS:?}");
         return ExitCode::from(2);
     }
     let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64);
-    let threads = number("--threads").unwrap_or(cores);
+    let threads = options.number("--threads", cores);
     let begun = Instant::now();
     let (done, seeds, report) = sim::run(first, count, threads, &faults);
     let seconds = begun.elapsed().as_secs_f64();
