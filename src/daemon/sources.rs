@@ -41,8 +41,12 @@ pub fn start(
     let (sender, markets) = mpsc::channel(MARKETS_MAX);
     let (changes, changed) = mpsc::unbounded_channel();
     let mut statuses = Vec::new();
-    for (index, feed) in config.feeds.iter().enumerate() {
-        let source = source_of(config, feed, folder, access)?;
+    // All of them before the first one runs.
+    let mut sources = Vec::new();
+    for feed in &config.feeds {
+        sources.push((feed, source_of(config, feed, folder, access)?));
+    }
+    for (index, (feed, source)) in sources.into_iter().enumerate() {
         let task = FeedTask { id: feed.id, clock: clock.clone(), source };
         let (status_sender, status) = watch::channel(FeedStatus::default());
         tokio::spawn(feed::run(task, sender.clone(), status_sender, stop.clone()));

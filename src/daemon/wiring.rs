@@ -108,18 +108,20 @@ impl Running {
         let board = listener.is_some().then(|| Arc::new(Board::new(&config.mqtt.base_topic)));
         let outbox = Outbox::new(state.published, ledger.last_sequence());
         let outbox = OutboxHandle::new(outbox.shown_on(board.clone()));
-        let (inbound, bus, client) = start_client(config, &topics, address, &outbox, &clock)?;
-        let figures = Arc::new(Figures::default());
+        // What a configuration can be wrong about comes before what outlives this function when it fails: threads that
+        // hold the store and the port, and a client that would take the session from the one of the next start.
         let mut access = None;
         let (gateways, venues) = accounts::start(config, &clock, &mut access)?;
+        let (feeds_stop, feeds_stopped) = watch::channel(false);
+        let (markets, statuses, feeds) =
+            sources::start(config, &clock, &feeds_stopped, Some(&config.store.path), &mut access)?;
+        let (inbound, bus, client) = start_client(config, &topics, address, &outbox, &clock)?;
+        let figures = Arc::new(Figures::default());
         let (context, store) = commit_context(ledger, &outbox, &bus, &topics, &gateways, &figures);
         let (committer, commit_thread) = start_committer(context).map_err(system("committing thread"))?;
         let (indexer, index_thread) = start_indexer(config, &state, &committer, &outbox, &topics, &clock)?;
         let refiller = tokio::spawn(refill(outbox.clone(), committer.clone()));
         let (http, commands, asked) = start_http(config, listener.zip(board), &indexer, &figures)?;
-        let (feeds_stop, feeds_stopped) = watch::channel(false);
-        let (markets, statuses, feeds) =
-            sources::start(config, &clock, &feeds_stopped, Some(&config.store.path), &mut access)?;
         let events = EngineLoop {
             health: HealthReporter::new(statuses, bus.status(), &committer, &outbox, &topics, &indexer),
             engine: Engine::new(settings, state),
